@@ -145,6 +145,20 @@ pub enum DigestPurpose {
     Content,
 }
 
+impl DigestPurpose {
+    /// The name its key is derived under. Changing one orphans every stored digest.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fingerprint => "fingerprint",
+            Self::CacheKey => "cache_key",
+            Self::WebhookDedup => "webhook_dedup",
+            Self::OneTimeToken => "one_time_token",
+            Self::Content => "content",
+        }
+    }
+}
+
 /// An HMAC under a purpose key, with the id of the root it was derived from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyedDigest {
@@ -267,7 +281,10 @@ impl fmt::Debug for Keys {
 
 impl<T: Encryptor + Entropy + 'static> From<Arc<T>> for Keys {
     fn from(both: Arc<T>) -> Self {
-        Self { encryptor: Arc::<T>::clone(&both), entropy: both }
+        Self {
+            encryptor: Arc::<T>::clone(&both),
+            entropy: both,
+        }
     }
 }
 

@@ -93,7 +93,10 @@ impl FromStr for Uid {
         if fits && bytes.iter().all(|b| Self::ALPHABET.contains(b)) {
             Ok(Self(bytes))
         } else {
-            Err(InvalidValue::new("uid", "must be lower-case Crockford base32"))
+            Err(InvalidValue::new(
+                "uid",
+                "must be lower-case Crockford base32",
+            ))
         }
     }
 }
@@ -139,7 +142,12 @@ mod tests {
 
     #[test]
     fn uid_refuses_what_no_uid_prints() {
-        for text in ["", "short", "8zzzzzzzzzzzzzzzzzzzzzzzzz", "0ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
+        for text in [
+            "",
+            "short",
+            "8zzzzzzzzzzzzzzzzzzzzzzzzz",
+            "0ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+        ] {
             assert!(text.parse::<Uid>().is_err(), "{text:?} was accepted");
         }
     }

@@ -1,8 +1,28 @@
 //! Domain types, port traits and services of the `integrations` layer.
 
+mod state;
+
+pub mod cache;
 pub mod encryptor;
 pub mod entropy;
+pub mod event;
+pub mod gate;
 pub mod id;
+pub mod idempotency;
+pub mod integration;
+pub mod key_registry;
+pub mod lease;
+pub mod mapping;
+#[cfg(any(test, feature = "mock"))]
+pub mod mock;
+pub mod operation_log;
+pub mod request;
+pub mod retention;
+pub mod store;
+pub mod sync;
 pub mod time;
+pub mod token;
 pub mod transport;
 pub mod value;
+pub mod webhook;
+pub mod worker;

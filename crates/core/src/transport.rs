@@ -43,7 +43,10 @@ impl TransportErrorKind {
     /// Whether the other side, rather than the request, is what failed.
     #[must_use]
     pub const fn is_upstream(self) -> bool {
-        matches!(self, Self::Resolve | Self::Connect | Self::Timeout | Self::Interrupted)
+        matches!(
+            self,
+            Self::Resolve | Self::Connect | Self::Timeout | Self::Interrupted
+        )
     }
 }
 
@@ -64,7 +67,12 @@ impl TransportError {
     /// An error with a message for a person. The message MUST NOT hold a URL or a secret.
     #[must_use]
     pub fn new(kind: TransportErrorKind, reached: Reached, message: impl Into<String>) -> Self {
-        Self { kind, reached, message: message.into(), source: None }
+        Self {
+            kind,
+            reached,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// The same with the error behind it, which MUST NOT print a URL.

@@ -165,7 +165,9 @@ impl TablePrefix {
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidValue> {
         let text = text.into();
         let mut chars = text.chars();
-        let starts = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+        let starts = chars
+            .next()
+            .is_some_and(|c| c.is_ascii_lowercase() || c == '_');
         let goes_on = chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !starts || !goes_on {
             return Err(InvalidValue::new(
@@ -174,7 +176,10 @@ impl TablePrefix {
             ));
         }
         if text.len() > Self::MAX_LEN {
-            return Err(InvalidValue::new("table prefix", "must have at most 28 characters"));
+            return Err(InvalidValue::new(
+                "table prefix",
+                "must have at most 28 characters",
+            ));
         }
         Ok(Self(text))
     }
@@ -223,7 +228,9 @@ impl From<TablePrefix> for String {
 /// Cuts `text` to at most `max` characters, on a character boundary.
 #[must_use]
 pub fn cut_chars(text: &str, max: usize) -> &str {
-    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
+    text.char_indices()
+        .nth(max)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]
@@ -249,7 +256,16 @@ mod tests {
 
     #[test]
     fn table_prefix_refuses_what_could_leave_an_identifier() {
-        for text in ["", "Acme", "1st", "a-b", "a b", "a\"b", "ä", &"a".repeat(29)] {
+        for text in [
+            "",
+            "Acme",
+            "1st",
+            "a-b",
+            "a b",
+            "a\"b",
+            "ä",
+            &"a".repeat(29),
+        ] {
             assert!(TablePrefix::new(text).is_err(), "{text:?} was accepted");
         }
         for text in ["integration", "_x", "acme_2", &"a".repeat(28)] {

@@ -1,0 +1,11 @@
+//! Syncs: runs, their items, and the records they are versions of.
+
+mod checkpoint;
+mod item;
+mod run;
+mod store;
+
+pub use checkpoint::{Checkpoint, CheckpointOrder};
+pub use item::*;
+pub use run::*;
+pub use store::*;

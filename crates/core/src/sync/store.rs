@@ -1,0 +1,242 @@
+//! The [`SyncStore`] port and [`SyncSettlement`], the part of it a caller's transaction has too.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value as Json;
+
+use super::{
+    CursorMove, Finalise, Finalised, ItemClaim, ItemDecided, ItemDecision, ItemFilter, ItemSettled,
+    ItemSettlement, OpenRun, PageAdded, RunOpened, RunPage, StalenessChange, SyncItem, SyncRun,
+};
+use crate::{
+    id::{IntegrationId, SyncItemId, SyncRunId, Uid},
+    integration::Scope,
+    store::{Page, PageRequest, StoreError},
+    value::{ExternalId, ItemKind, StreamName},
+};
+
+/// Runs and their items.
+///
+/// An item is one version of one record: stream, kind, external id and checkpoint (or digest,
+/// without one). Items are the queue: an item and its job are one row.
+#[cfg_attr(any(test, feature = "mock"), mockall::automock)]
+#[async_trait]
+pub trait SyncStore: Send + Sync {
+    /// Opens a run with its operation, or takes over the unfinished one of that stream.
+    ///
+    /// MUST refuse a fence that is not the integration's present one. There MUST never be two
+    /// unfinished runs of one stream.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`]; no run is opened then.
+    async fn open_run(&self, open: &OpenRun) -> Result<RunOpened, StoreError>;
+
+    /// Stores a page: its items, how enumeration goes on, and the counts, in one transaction.
+    ///
+    /// - MUST refuse a fence that is not the integration's present one, or a run that has ended.
+    /// - The same version twice in a run MUST be dropped and counted; another version MUST be
+    ///   stored.
+    /// - A version that succeeded before, or lies below one that did, MUST be dropped and counted,
+    ///   unless the run is a full resync and the versions differ.
+    /// - An unresolved row of an earlier run with this version MUST be queued again under this
+    ///   run, with all attempts, in place of a second row; one under a live lease is left to its
+    ///   worker and moves to this run.
+    /// - Every record MUST be marked as seen by this run.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`]; nothing of the page is stored then.
+    async fn add_items(&self, page: &RunPage) -> Result<PageAdded, StoreError>;
+
+    /// Claims items that are due, of active and healthy integrations, in fair order across
+    /// integrations.
+    ///
+    /// MUST never hand an item to two claims whose leases overlap; MUST claim only the kinds asked
+    /// for; MUST count an attempt on each claim; MUST NOT hand out a version of a record while
+    /// another version of it is under a live lease or an older one is unfinished. An item whose
+    /// lease ran out is due again. At most an equal share per integration, then whatever is left.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`]; items that were claimed come back when the lease runs out.
+    async fn claim_items(&self, claim: &ItemClaim) -> Result<Vec<SyncItem>, StoreError>;
+
+    /// Moves the end of leases; the items this token no longer holds.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn renew_items(
+        &self,
+        token: Uid,
+        items: &[SyncItemId],
+        until: DateTime<Utc>,
+    ) -> Result<Vec<SyncItemId>, StoreError>;
+
+    /// Brings a run to its end: state, log, cursor, schedule and failure streaks in one
+    /// transaction.
+    ///
+    /// - Exactly one of any number of calls MUST end a run.
+    /// - The cursor MUST be the greatest resolved checkpoint strictly below every unresolved one
+    ///   of its stream, over all runs; it MUST only move forwards, and only after complete
+    ///   enumeration.
+    /// - `next_sync_at` MUST move, whatever the outcome.
+    /// - A success at a newer version MUST leave no older version of the record unresolved.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`]; the run has not ended then.
+    async fn finalise(&self, finalise: &Finalise) -> Result<Finalised, StoreError>;
+
+    /// Moves the cursor during a sorted enumeration, under the fence; `None` when it stays.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn advance_cursor(
+        &self,
+        run_id: SyncRunId,
+        fence: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<CursorMove>, StoreError>;
+
+    /// Unfinished runs whose enumeration has ended and that have no open item, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn finalisable_runs(&self, limit: u32) -> Result<Vec<SyncRun>, StoreError>;
+
+    /// One run, if its integration is within `scope`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn find_run(&self, id: SyncRunId, scope: &Scope) -> Result<Option<SyncRun>, StoreError>;
+
+    /// A page of the runs of an integration.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn list_runs(
+        &self,
+        integration_id: IntegrationId,
+        page: &PageRequest,
+    ) -> Result<Page<SyncRun>, StoreError>;
+
+    /// One item, if its integration is within `scope`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn find_item(
+        &self,
+        id: SyncItemId,
+        scope: &Scope,
+        now: DateTime<Utc>,
+    ) -> Result<Option<SyncItem>, StoreError>;
+
+    /// A page of the items `filter` selects within `scope`, an item under a live lease counting as
+    /// `processing`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn list_items(
+        &self,
+        filter: &ItemFilter,
+        scope: &Scope,
+        page: &PageRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Page<SyncItem>, StoreError>;
+
+    /// Retries or skips items at an operator's word, in the order given. A retry takes failed
+    /// items; a skip takes failed and waiting ones.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`]; nothing is changed then.
+    async fn decide_items(
+        &self,
+        decisions: &[ItemDecision],
+    ) -> Result<Vec<ItemDecided>, StoreError>;
+
+    /// Ends expired leases so that their items are seen waiting; how many there were, at most
+    /// `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn reclaim_items(&self, now: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
+
+    /// Kinds that wait, and how many items of each: what nobody handles shows here.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn waiting_kinds(&self) -> Result<Vec<(ItemKind, u64)>, StoreError>;
+
+    /// Records of a stream that the run did not see, by kind and id, behind `after`; what a full
+    /// and complete run did not see was deleted at the other side. Empty unless the run is a full
+    /// resync whose enumeration completed.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn unseen_records(
+        &self,
+        run_id: SyncRunId,
+        after: Option<(ItemKind, ExternalId)>,
+        limit: u32,
+    ) -> Result<Vec<(ItemKind, ExternalId)>, StoreError>;
+
+    /// Puts a cursor in place of a stream's, at an operator's word; `false` when the integration
+    /// is not within the scope.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn set_cursor(
+        &self,
+        integration_id: IntegrationId,
+        scope: &Scope,
+        stream: &StreamName,
+        cursor: &Json,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError>;
+
+    /// Marks scheduled, active integrations whose last clean sync (or creation) is more than
+    /// `intervals` of theirs ago, and clears the mark of those it no longer holds for; each change
+    /// once, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn sweep_staleness(
+        &self,
+        intervals: u32,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<StalenessChange>, StoreError>;
+}
+
+/// Settling items: within a transaction of its own, or the caller's.
+#[cfg_attr(any(test, feature = "mock"), mockall::automock)]
+#[async_trait]
+pub trait SyncSettlement: Send + Sync {
+    /// Ends attempts at items, in their order, counting their runs down.
+    ///
+    /// MUST change nothing unless the token holds a live claim on the item. A success MUST move
+    /// the record's last succeeded version forwards and settle its older unresolved versions as
+    /// skipped. Items MUST be written in the order of their ids, whatever order they are given in.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`]; nothing is settled then.
+    async fn settle_items(
+        &self,
+        settlements: &[ItemSettlement],
+    ) -> Result<Vec<ItemSettled>, StoreError>;
+}

@@ -1,0 +1,156 @@
+//! The [`WebhookInbox`] port and [`WebhookSettlements`], which a caller's transaction has too.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{
+    NewWebhook, Received, Webhook, WebhookClaim, WebhookSettled, WebhookSettlement, WebhookStatus,
+};
+use crate::{
+    id::{IntegrationId, Uid, WebhookId},
+    integration::Scope,
+    store::{Batch, Page, PageRequest, StoreError},
+    value::ProviderKey,
+};
+
+/// Which deliveries to read. Empty fields restrict nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebhookFilter {
+    /// Of this integration.
+    pub integration_id: Option<IntegrationId>,
+    /// Of this provider.
+    pub provider: Option<ProviderKey>,
+    /// In this state.
+    pub status: Option<WebhookStatus>,
+    /// Of this type.
+    pub event_type: Option<String>,
+    /// With this id of the sender.
+    pub delivery_id: Option<String>,
+    /// Not before this instant.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this instant.
+    pub until: Option<DateTime<Utc>>,
+    /// Leave duplicates out.
+    pub originals_only: bool,
+}
+
+/// Deliveries: stored before they are answered, processed by claim.
+#[cfg_attr(any(test, feature = "mock"), mockall::automock)]
+#[async_trait]
+pub trait WebhookInbox: Send + Sync {
+    /// Stores deliveries; durable before it returns.
+    ///
+    /// - Of those with one provider, integration and dedup key, the first MUST win by the unique
+    ///   index; later ones, within the batch too, MUST be stored as processed duplicates of it.
+    /// - Where `digest_duplicate_since` is given, one with the same provider, integration and body
+    ///   digest received since then MUST count as the first too.
+    /// - A duplicate of one that failed MUST queue that one again, with all attempts.
+    /// - A refused entry MUST fail alone.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] when nothing of the batch is stored.
+    async fn receive(&self, deliveries: &[NewWebhook]) -> Batch<Received>;
+
+    /// Claims deliveries that are due, oldest first.
+    ///
+    /// MUST never hand one to two claims whose leases overlap, MUST count an attempt on each
+    /// claim, and MUST NOT hand out one with an ordering key while an earlier one of its
+    /// integration with that key is unfinished. One whose lease ran out is due again. Duplicates
+    /// MUST never be claimed.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`]; what was claimed comes back when the lease runs out.
+    async fn claim(&self, claim: &WebhookClaim) -> Result<Vec<Webhook>, StoreError>;
+
+    /// Moves the end of leases; those this token no longer holds.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn renew(
+        &self,
+        token: Uid,
+        deliveries: &[WebhookId],
+        until: DateTime<Utc>,
+    ) -> Result<Vec<WebhookId>, StoreError>;
+
+    /// Queues deliveries again, with all attempts, whatever became of them, but not duplicates and
+    /// not those under a live lease; those that were queued.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`]; nothing is changed then.
+    async fn replay(
+        &self,
+        deliveries: &[WebhookId],
+        scope: &Scope,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<WebhookId>, StoreError>;
+
+    /// Ends expired leases so that deliveries are seen waiting, and queues the parked ones of
+    /// active integrations; how many, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn recover(&self, now: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
+
+    /// One delivery, if its integration is within `scope`; one without an integration is the
+    /// operator's.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn find(
+        &self,
+        id: WebhookId,
+        scope: &Scope,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Webhook>, StoreError>;
+
+    /// A page of the deliveries `filter` selects within `scope`, one under a live lease counting
+    /// as `processing`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn query(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        page: &PageRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Page<Webhook>, StoreError>;
+
+    /// How many deliveries `filter` selects within `scope`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn count(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError>;
+}
+
+/// Settling deliveries: within a transaction of its own, or the caller's.
+#[cfg_attr(any(test, feature = "mock"), mockall::automock)]
+#[async_trait]
+pub trait WebhookSettlements: Send + Sync {
+    /// Ends attempts at deliveries, one result each, in their order.
+    ///
+    /// MUST change nothing unless the token holds a claim on the delivery, and MUST write in the
+    /// order of the ids.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`]; nothing is settled then.
+    async fn settle(
+        &self,
+        settlements: &[WebhookSettlement],
+    ) -> Result<Vec<WebhookSettled>, StoreError>;
+}
