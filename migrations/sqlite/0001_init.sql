@@ -1,16 +1,17 @@
 -- Where an index has a `where` clause, the statements that need it repeat that clause word for
 -- word, with literals instead of parameters: neither planner proves it from a bound value.
--- State columns have no check, so that a newer version may add a state. A check on a null is not
--- false, so length and JSON checks hold for columns that may be null.
+-- The first table is quoted: with a prefix such as `a` its name is a keyword.
+-- State columns have no check, so that a newer version may add a state.
+-- A length check holds for a null by itself; a JSON check does not in older versions of SQLite.
 -- Times are RFC 3339 in UTC with six digits of a second, which sort as text.
 
-create table {{prefix}}s (
+create table "{{prefix}}s" (
     id integer primary key autoincrement,
     uid text not null unique check (length(uid) <= 26),
     provider text not null check (length(provider) <= 64),
     name text not null check (length(name) <= 255),
     credentials text,
-    metadata text check (json_valid(metadata)),
+    metadata text check (metadata is null or json_valid(metadata)),
     owner_type text check (length(owner_type) <= 255),
     owner_id integer,
     is_active integer not null default 1 check (is_active in (0, 1)),
@@ -20,7 +21,7 @@ create table {{prefix}}s (
     last_synced_at text,
     next_sync_at text,
     sync_interval_minutes integer,
-    sync_cursor text check (json_valid(sync_cursor)),
+    sync_cursor text check (sync_cursor is null or json_valid(sync_cursor)),
     owner_key text check (length(owner_key) <= 191),
     credentials_generation integer not null default 0,
     authorization_status text not null default 'ok' check (length(authorization_status) <= 32),
@@ -30,7 +31,7 @@ create table {{prefix}}s (
     sync_fence integer not null default 0,
     circuit_override text check (length(circuit_override) <= 16),
     circuit_override_until text,
-    rate_override text check (json_valid(rate_override)),
+    rate_override text check (rate_override is null or json_valid(rate_override)),
     rate_override_until text,
     sync_stale_at text,
     removed_at text,
@@ -38,17 +39,17 @@ create table {{prefix}}s (
     updated_at text not null
 ) strict;
 
-create index {{prefix}}s_provider_idx on {{prefix}}s (provider);
-create index {{prefix}}s_owner_id_idx on {{prefix}}s (owner_type, owner_id);
-create index {{prefix}}s_owner_key_idx on {{prefix}}s (owner_type, owner_key);
-create index {{prefix}}s_health_idx on {{prefix}}s (health_status);
-create index {{prefix}}s_due_idx on {{prefix}}s (next_sync_at, id)
+create index {{prefix}}s_provider_idx on "{{prefix}}s" (provider);
+create index {{prefix}}s_owner_id_idx on "{{prefix}}s" (owner_type, owner_id);
+create index {{prefix}}s_owner_key_idx on "{{prefix}}s" (owner_type, owner_key);
+create index {{prefix}}s_health_idx on "{{prefix}}s" (health_status);
+create index {{prefix}}s_due_idx on "{{prefix}}s" (next_sync_at, id)
     where is_active and removed_at is null and next_sync_at is not null;
 
 -- `retry_of` and `sync_log_id` are not foreign keys: pruning must not rewrite rows.
 create table {{prefix}}_requests (
     id integer primary key autoincrement,
-    integration_id integer not null references {{prefix}}s (id) on delete cascade,
+    integration_id integer not null references "{{prefix}}s" (id) on delete cascade,
     endpoint text not null check (length(endpoint) <= 255),
     method text not null check (length(method) <= 10),
     status_code integer,
@@ -87,14 +88,14 @@ create index {{prefix}}_requests_failure_idx
 
 create table {{prefix}}_logs (
     id integer primary key autoincrement,
-    integration_id integer not null references {{prefix}}s (id) on delete cascade,
+    integration_id integer not null references "{{prefix}}s" (id) on delete cascade,
     operation text not null check (length(operation) <= 255),
     direction text not null check (length(direction) <= 16),
     status text not null check (length(status) <= 32),
     summary text,
     external_id text check (length(external_id) <= 500),
-    metadata text check (json_valid(metadata)),
-    result_data text check (json_valid(result_data)),
+    metadata text check (metadata is null or json_valid(metadata)),
+    result_data text check (result_data is null or json_valid(result_data)),
     error text,
     duration_ms integer,
     parent_id integer references {{prefix}}_logs (id) on delete set null,
@@ -110,7 +111,7 @@ create index {{prefix}}_logs_parent_idx on {{prefix}}_logs (parent_id) where par
 
 create table {{prefix}}_mappings (
     id integer primary key autoincrement,
-    integration_id integer not null references {{prefix}}s (id) on delete cascade,
+    integration_id integer not null references "{{prefix}}s" (id) on delete cascade,
     external_id text not null check (length(external_id) <= 500),
     internal_type text not null check (length(internal_type) <= 255),
     internal_id text not null check (length(internal_id) <= 255),
@@ -131,7 +132,7 @@ create table {{prefix}}_idempotency_keys (
     uid text not null unique check (length(uid) <= 26),
     integration_id integer not null
         constraint {{prefix}}_idempotency_keys_integration_fkey
-        references {{prefix}}s (id) on delete cascade,
+        references "{{prefix}}s" (id) on delete cascade,
     key text not null check (length(key) <= 191),
     state text not null check (length(state) <= 16),
     reservation_token text not null check (length(reservation_token) <= 26),
@@ -155,12 +156,12 @@ create index {{prefix}}_idempotency_keys_open_idx
 -- `run_id` is not a foreign key: the check would read the run's row for every item of every page.
 create table {{prefix}}_sync_items (
     id integer primary key autoincrement,
-    integration_id integer not null references {{prefix}}s (id) on delete cascade,
+    integration_id integer not null references "{{prefix}}s" (id) on delete cascade,
     batch_id text check (length(batch_id) <= 36),
     sync_log_id integer references {{prefix}}_logs (id) on delete set null,
     event_class text not null check (length(event_class) <= 255),
     external_id text check (length(external_id) <= 500),
-    checkpoint_value text check (json_valid(checkpoint_value)),
+    checkpoint_value text check (checkpoint_value is null or json_valid(checkpoint_value)),
     status text not null default 'pending' check (length(status) <= 16),
     error text,
     attempts integer not null default 0,
@@ -191,12 +192,12 @@ create index {{prefix}}_sync_items_cursor_idx
 
 create table {{prefix}}_sync_runs (
     id integer primary key autoincrement,
-    integration_id integer not null references {{prefix}}s (id) on delete cascade,
+    integration_id integer not null references "{{prefix}}s" (id) on delete cascade,
     stream text not null check (length(stream) <= 64),
     log_id integer references {{prefix}}_logs (id) on delete set null,
     fence integer not null,
     state text not null default 'running' check (length(state) <= 16),
-    page_token text check (json_valid(page_token)),
+    page_token text check (page_token is null or json_valid(page_token)),
     enumerated integer not null default 0 check (enumerated in (0, 1)),
     enumeration_error text,
     full_resync integer not null default 0 check (full_resync in (0, 1)),
@@ -222,7 +223,7 @@ create unique index {{prefix}}_sync_runs_one_running_idx
 create index {{prefix}}_sync_runs_log_idx on {{prefix}}_sync_runs (log_id) where log_id is not null;
 
 create table {{prefix}}_sync_records (
-    integration_id integer not null references {{prefix}}s (id) on delete cascade,
+    integration_id integer not null references "{{prefix}}s" (id) on delete cascade,
     stream text not null check (length(stream) <= 64),
     kind text not null check (length(kind) <= 255),
     external_id text not null check (length(external_id) <= 500),
@@ -243,12 +244,12 @@ create index {{prefix}}_sync_records_seen_idx
 create table {{prefix}}_webhooks (
     id integer primary key autoincrement,
     uid text not null unique check (length(uid) <= 26),
-    integration_id integer references {{prefix}}s (id) on delete cascade,
+    integration_id integer references "{{prefix}}s" (id) on delete cascade,
     provider text not null check (length(provider) <= 64),
     event_type text check (length(event_type) <= 255),
     delivery_id text check (length(delivery_id) <= 255),
     payload text not null,
-    headers text check (json_valid(headers)),
+    headers text check (headers is null or json_valid(headers)),
     status text not null default 'pending' check (length(status) <= 16),
     processed_at text,
     payload_encoding text not null default 'utf8' check (length(payload_encoding) <= 8),
@@ -285,7 +286,7 @@ create index {{prefix}}_webhooks_digest_idx on {{prefix}}_webhooks (body_digest)
 create table {{prefix}}_response_cache (
     id integer primary key autoincrement,
     uid text not null unique check (length(uid) <= 26),
-    integration_id integer not null references {{prefix}}s (id) on delete cascade,
+    integration_id integer not null references "{{prefix}}s" (id) on delete cascade,
     credentials_generation integer not null,
     method text not null check (length(method) <= 10),
     endpoint text not null check (length(endpoint) <= 255),
@@ -308,7 +309,7 @@ create index {{prefix}}_response_cache_expires_idx on {{prefix}}_response_cache 
 
 -- Budgets, suppressions and circuit state: written on every call, and may be lost at any time.
 create table {{prefix}}_gates (
-    integration_id integer primary key references {{prefix}}s (id) on delete cascade,
+    integration_id integer primary key references "{{prefix}}s" (id) on delete cascade,
     state text not null check (json_valid(state)),
     version integer not null default 0,
     created_at text not null,
@@ -330,7 +331,7 @@ create table {{prefix}}_tokens (
     digest blob not null unique,
     kind text not null check (length(kind) <= 32),
     provider text not null check (length(provider) <= 64),
-    integration_id integer references {{prefix}}s (id) on delete cascade,
+    integration_id integer references "{{prefix}}s" (id) on delete cascade,
     sealed_data text,
     until text not null,
     created_at text not null,

@@ -1,9 +1,11 @@
 //! What CI runs, step by step, with the time each took.
 
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::cmd::{self, Outcome};
 use crate::{fences, licences, migrations, test, tidy};
@@ -33,7 +35,7 @@ const STEPS: &[Step] = &[
 pub(crate) fn run(options: &Options) -> Outcome<ExitCode> {
     for (name, step) in STEPS {
         println!("\n==> {name}");
-        timed(name, step)?;
+        timed(name, *step)?;
     }
     if options.skip_tests {
         return Ok(ExitCode::SUCCESS);
@@ -42,8 +44,11 @@ pub(crate) fn run(options: &Options) -> Outcome<ExitCode> {
     test::run(&test::Options::default())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a build step's duration is not a domain's time")]
-fn timed(name: &str, step: &fn() -> Outcome) -> Outcome {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a build step's duration is not a domain's time"
+)]
+fn timed(name: &str, step: fn() -> Outcome) -> Outcome {
     let start = Instant::now();
     step()?;
     println!("==> {name} took {:.1} s", start.elapsed().as_secs_f32());
@@ -81,20 +86,65 @@ pub(crate) fn doc() -> Outcome {
 /// Runs every example that is a program and the command's demo, in a folder of their own: they may
 /// leave a database behind.
 pub(crate) fn examples() -> Outcome {
+    // The same build as that of the tests, which then find it done.
+    let build = ["build", "--workspace", "--all-targets", "--all-features"];
+    let mut build = cmd::cargo(build)?;
+    build.args(["--quiet", "--message-format", "json-render-diagnostics"]);
     let folder = tempfile::tempdir()?;
-    for package in cmd::packages()? {
-        let path = package["manifest_path"].as_str().unwrap_or_default().replace('\\', "/");
-        let name = package["name"].as_str().unwrap_or_default();
-        let targets = package["targets"].as_array().map_or(&[][..], Vec::as_slice);
-        let is_program = targets.iter().any(|target| target["kind"][0] == "bin");
-        let arguments: &[&str] = match name {
-            "integrations-cli" => &["--", "demo"],
-            _ if path.contains("/examples/") && is_program => &[],
-            _ => continue,
+    for message in cmd::output(&mut build)?.lines() {
+        let Some((path, arguments)) = program(&serde_json::from_str(message)?) else {
+            continue;
         };
-        println!("running {name}");
-        let run = ["run", "--quiet", "--all-features", "--manifest-path", &path];
-        cmd::run(cmd::cargo(run)?.args(arguments).current_dir(folder.path()))?;
+        println!("running {}", path.display());
+        cmd::run(
+            Command::new(path)
+                .args(arguments)
+                .current_dir(folder.path()),
+        )?;
     }
     Ok(())
+}
+
+/// The program a message of cargo says it built, if it is one to try, and what to call it with.
+fn program(message: &Value) -> Option<(PathBuf, &'static [&'static str])> {
+    let path = PathBuf::from(message["executable"].as_str()?);
+    let manifest = Path::new(message["manifest_path"].as_str()?);
+    let is_program = message["target"]["kind"][0] == "bin" && message["profile"]["test"] == false;
+    let is_example = manifest.iter().any(|folder| folder == "examples");
+    let arguments: &[&str] = match message["target"]["name"].as_str()? {
+        "integrations" => &["demo"],
+        _ if is_example => &[],
+        _ => return None,
+    };
+    is_program.then_some((path, arguments))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn examples_and_the_demo_are_run() {
+        let built = |name: &str, folder: &str, test: bool| {
+            program(&json!({
+                "executable": "a.out",
+                "manifest_path": format!("{folder}/Cargo.toml"),
+                "target": { "name": name, "kind": ["bin"] },
+                "profile": { "test": test },
+            }))
+        };
+        assert_eq!(
+            built("quickstart", "examples/quickstart", false),
+            Some(("a.out".into(), &[][..]))
+        );
+        assert_eq!(
+            built("integrations", "crates/cli", false),
+            Some(("a.out".into(), &["demo"][..]))
+        );
+        assert_eq!(built("integrations", "crates/cli", true), None);
+        assert_eq!(built("xtask", "xtask", false), None);
+        assert_eq!(program(&json!({ "executable": null })), None);
+    }
 }

@@ -38,8 +38,18 @@ const RULES: &[Rule] = &[
     Rule {
         package: "integrations-core",
         forbidden: &[
-            "integrations*", "sqlx*", "sea-query*", "libsqlite3-sys", "reqwest*", "ring", "rustls*",
-            "axum*", "hyper*", "mio", "rand", "getrandom",
+            "integrations*",
+            "sqlx*",
+            "sea-query*",
+            "libsqlite3-sys",
+            "reqwest*",
+            "ring",
+            "rustls*",
+            "axum*",
+            "hyper*",
+            "mio",
+            "rand",
+            "getrandom",
         ],
         allowed: &["integrations-core"],
         features: Features::All,
@@ -53,21 +63,40 @@ const RULES: &[Rule] = &[
     Rule {
         package: "integrations-store-sql",
         forbidden: &[
-            "integrations*", "sqlx-postgres", "sqlx-sqlite", "libsqlite3-sys", "reqwest*", "axum*",
+            "integrations*",
+            "sqlx-postgres",
+            "sqlx-sqlite",
+            "libsqlite3-sys",
+            "reqwest*",
+            "axum*",
         ],
         allowed: &["integrations-core", "integrations-store-sql"],
         features: Features::All,
     },
     Rule {
         package: "integrations-store-postgres",
-        forbidden: &["integrations*", "sqlx-sqlite", "libsqlite3-sys", "reqwest*", "axum*"],
-        allowed: &["integrations-core", "integrations-store-sql", "integrations-store-postgres"],
+        forbidden: &[
+            "integrations*",
+            "sqlx-sqlite",
+            "libsqlite3-sys",
+            "reqwest*",
+            "axum*",
+        ],
+        allowed: &[
+            "integrations-core",
+            "integrations-store-sql",
+            "integrations-store-postgres",
+        ],
         features: Features::All,
     },
     Rule {
         package: "integrations-store-sqlite",
         forbidden: &["integrations*", "sqlx-postgres", "reqwest*", "axum*"],
-        allowed: &["integrations-core", "integrations-store-sql", "integrations-store-sqlite"],
+        allowed: &[
+            "integrations-core",
+            "integrations-store-sql",
+            "integrations-store-sqlite",
+        ],
         features: Features::All,
     },
     Rule {
@@ -78,13 +107,28 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "integrations-providers",
-        forbidden: &["integrations*", "sqlx*", "sea-query*", "reqwest*", "ring", "rustls*", "axum*"],
+        forbidden: &[
+            "integrations*",
+            "sqlx*",
+            "sea-query*",
+            "reqwest*",
+            "ring",
+            "rustls*",
+            "axum*",
+        ],
         allowed: &["integrations-core", "integrations-providers"],
         features: Features::All,
     },
     Rule {
         package: "integrations-encryptor",
-        forbidden: &["integrations*", "sqlx*", "sea-query*", "reqwest*", "rustls*", "axum*"],
+        forbidden: &[
+            "integrations*",
+            "sqlx*",
+            "sea-query*",
+            "reqwest*",
+            "rustls*",
+            "axum*",
+        ],
         allowed: &["integrations-core", "integrations-encryptor"],
         features: Features::All,
     },
@@ -97,7 +141,13 @@ const RULES: &[Rule] = &[
 ];
 
 /// Nowhere, tests included: TLS and cryptography are ring's.
-const NOWHERE: &[&str] = &["aws-lc*", "openssl*", "native-tls"];
+const NOWHERE: &[&str] = &[
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "native-tls",
+    "openssl",
+    "openssl-sys",
+];
 
 /// What `core` may use of tokio; `rt` is for `tokio::spawn` alone.
 const TOKIO_IN_CORE: &[&str] = &["sync", "time", "macros", "rt", "default", "tokio-macros"];
@@ -108,8 +158,19 @@ const MAY_USE_TESTKIT: &[&str] = &["integrations-cli"];
 /// What `core` must not reach: clocks, chance, files, sockets, processes and the environment come in
 /// through ports.
 const NOT_IN_CORE: &[&str] = &[
-    "Utc::now", "Local::now", "SystemTime", "Instant::now", "rand::", "getrandom::", "std::fs",
-    "std::net", "std::env", "std::process", "tokio::net", "tokio::fs", "tokio::process",
+    "Utc::now",
+    "Local::now",
+    "SystemTime",
+    "Instant::now",
+    "rand::",
+    "getrandom::",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "tokio::net",
+    "tokio::fs",
+    "tokio::process",
 ];
 
 pub(crate) fn check() -> Outcome {
@@ -120,15 +181,30 @@ pub(crate) fn check() -> Outcome {
             breaches.push(breach(rule, &dependency));
         }
     }
-    let everything = ["--workspace", "--all-features", "--edges", "all", "--prefix", "none"];
-    for dependency in forbidden_in(&cmd::cargo_tree(&everything)?, NOWHERE, &[]) {
-        let inverted = ["--workspace", "--all-features", "--edges", "all", "--invert"];
-        let path = inverted_tree(&inverted, &dependency);
+    let everything = [
+        "--workspace",
+        "--all-features",
+        "--edges",
+        "normal,build,dev",
+    ];
+    let tree = cmd::cargo_tree(&[&everything[..], &["--prefix", "none"]].concat())?;
+    for dependency in forbidden_in(&tree, NOWHERE, &[]) {
+        let path = inverted_tree(&[&everything[..], &["--invert"]].concat(), &dependency);
         breaches.push(format!("no crate may depend on `{dependency}`\n{path}"));
     }
-    let tokio = ["-p", "integrations-core", "--all-features", "-e", "normal,features", "--prefix", "none"];
+    let tokio = [
+        "-p",
+        "integrations-core",
+        "--all-features",
+        "-e",
+        "normal,features",
+        "--prefix",
+        "none",
+    ];
     for feature in tokio_features_in(&cmd::cargo_tree(&tokio)?) {
-        breaches.push(format!("`integrations-core` must not use the feature `{feature}` of tokio"));
+        breaches.push(format!(
+            "`integrations-core` must not use the feature `{feature}` of tokio"
+        ));
     }
     breaches.extend(cmd::packages()?.iter().filter_map(uses_testkit));
     breaches.extend(source::all()?.iter().flat_map(reaches_out));
@@ -137,11 +213,23 @@ pub(crate) fn check() -> Outcome {
         println!("{} dependency rules hold", RULES.len() + 4);
         return Ok(());
     }
-    Err(format!("{} broken dependency rules\n\n{}", breaches.len(), breaches.join("\n\n")).into())
+    Err(format!(
+        "{} broken dependency rules\n\n{}",
+        breaches.len(),
+        breaches.join("\n\n")
+    )
+    .into())
 }
 
 fn tree_arguments(rule: &Rule) -> Vec<&'static str> {
-    let mut arguments = vec!["--package", rule.package, "--edges", "normal,build", "--prefix", "none"];
+    let mut arguments = vec![
+        "--package",
+        rule.package,
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+    ];
     arguments.extend(rule.features.flags());
     arguments
 }
@@ -151,23 +239,31 @@ fn breach(rule: &Rule, dependency: &str) -> String {
     arguments.extend(rule.features.flags());
     arguments.push("--invert");
     let path = inverted_tree(&arguments, dependency);
-    format!("`{}` must not depend on `{dependency}`; it comes by\n{path}", rule.package)
+    format!(
+        "`{}` must not depend on `{dependency}`; it comes by\n{path}",
+        rule.package
+    )
 }
 
-/// Who brings a dependency along. Two versions of one crate cannot be asked for by name alone; the
-/// breach is worth reporting without its path.
+/// Who brings a dependency along.
 fn inverted_tree(arguments: &[&str], dependency: &str) -> String {
     let arguments = [arguments, &[dependency]].concat();
-    cmd::cargo_tree(&arguments).unwrap_or_else(|error| error.to_string()).trim_end().to_owned()
+    cmd::cargo_tree(&arguments)
+        .unwrap_or_else(|error| error.to_string())
+        .trim_end()
+        .to_owned()
 }
 
-/// The names in a flat `cargo tree` that a rule forbids.
+/// The crates in a flat `cargo tree` that a rule forbids, as `name@version`.
 fn forbidden_in(tree: &str, forbidden: &[&str], allowed: &[&str]) -> BTreeSet<String> {
-    tree.lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| forbidden.iter().any(|pattern| matches(pattern, name)))
-        .filter(|name| !allowed.contains(name))
-        .map(str::to_owned)
+    let packages = tree.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.next()?.trim_start_matches('v')))
+    });
+    packages
+        .filter(|(name, _)| forbidden.iter().any(|pattern| matches(pattern, name)))
+        .filter(|(name, _)| !allowed.contains(name))
+        .map(|(name, version)| format!("{name}@{version}"))
         .collect()
 }
 
@@ -190,9 +286,12 @@ fn tokio_features_in(tree: &str) -> BTreeSet<String> {
 
 fn uses_testkit(package: &Value) -> Option<String> {
     let name = package["name"].as_str()?;
-    let depends = package["dependencies"].as_array()?.iter().any(|dependency| {
-        dependency["name"] == "integrations-testkit" && dependency["kind"] != "dev"
-    });
+    let depends = package["dependencies"]
+        .as_array()?
+        .iter()
+        .any(|dependency| {
+            dependency["name"] == "integrations-testkit" && dependency["kind"] != "dev"
+        });
     (depends && !MAY_USE_TESTKIT.contains(&name)).then(|| {
         format!("`{name}` may depend on `integrations-testkit` only under dev-dependencies")
     })
@@ -206,8 +305,13 @@ fn reaches_out(source: &Source) -> Vec<String> {
     source::shipped_lines(&source.text)
         .into_iter()
         .filter_map(|(number, line)| {
-            let needle = NOT_IN_CORE.iter().find(|needle| contains_path(line, needle))?;
-            Some(format!("{}:{number}: `{needle}` has no place in core; use a port", source.path))
+            let needle = NOT_IN_CORE
+                .iter()
+                .find(|needle| contains_path(line, needle))?;
+            Some(format!(
+                "{}:{number}: `{needle}` has no place in core; use a port",
+                source.path
+            ))
         })
         .collect()
 }
@@ -231,22 +335,28 @@ mod tests {
 
     #[test]
     fn forbidden_crates_are_found_by_name_and_by_start() {
-        let found = forbidden_in(TREE, &["sqlx*", "ring", "rin", "integrations*"], &["integrations-core"]);
-        assert_eq!(found, BTreeSet::from(["ring".to_owned(), "sqlx-core".to_owned()]));
+        let found = forbidden_in(
+            TREE,
+            &["sqlx*", "ring", "rin", "integrations*"],
+            &["integrations-core"],
+        );
+        assert_eq!(
+            found,
+            BTreeSet::from(["ring@0.17.14".to_owned(), "sqlx-core@0.9.0".to_owned()])
+        );
         assert!(forbidden_in(TREE, &["reqwest*"], &[]).is_empty());
     }
 
     #[test]
     fn tokio_is_fenced_by_feature() {
-        let tree = "tokio feature \"net\"\ntokio feature \"rt\" (*)\ntokio v1.54.1\nmio feature \"net\"\n";
+        let tree =
+            "tokio feature \"net\"\ntokio feature \"rt\" (*)\ntokio v1.54.1\nmio feature \"net\"\n";
         assert_eq!(tokio_features_in(tree), BTreeSet::from(["net".to_owned()]));
     }
 
     #[test]
     fn the_testkit_is_for_tests_and_the_demo() {
-        let package = |name: &str, kind: Value| {
-            json!({ "name": name, "dependencies": [{ "name": "integrations-testkit", "kind": kind }] })
-        };
+        let package = |name: &str, kind: Value| json!({ "name": name, "dependencies": [{ "name": "integrations-testkit", "kind": kind }] });
         assert!(uses_testkit(&package("integrations-http", Value::Null)).is_some());
         assert!(uses_testkit(&package("integrations-http", json!("build"))).is_some());
         assert!(uses_testkit(&package("integrations-http", json!("dev"))).is_none());
@@ -256,7 +366,10 @@ mod tests {
     #[test]
     fn core_reaches_the_world_through_ports_only() {
         let found = |path: &str, text: &str| {
-            reaches_out(&Source { path: path.to_owned(), text: text.to_owned() })
+            reaches_out(&Source {
+                path: path.to_owned(),
+                text: text.to_owned(),
+            })
         };
         let core = "crates/core/src/a.rs";
         assert_eq!(found(core, "//! A.\nlet now = Utc::now();\n").len(), 1);

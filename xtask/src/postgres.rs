@@ -39,16 +39,34 @@ pub(crate) fn find() -> Outcome<Server> {
             return cluster::start(&binaries);
         }
     }
-    Err(format!("no PostgreSQL to test on. Install one and run this again:\n\n    {}", advice()).into())
+    Err(format!(
+        "no PostgreSQL to test on. Install one and run this again:\n\n    {}",
+        advice()
+    )
+    .into())
 }
 
 fn given(url: String) -> Server {
     let mut asked = Command::new("psql");
-    asked.args(["--no-psqlrc", "--tuples-only", "--no-align", "--command", "show server_version"]);
+    asked.args([
+        "--no-psqlrc",
+        "--tuples-only",
+        "--no-align",
+        "--command",
+        "show server_version",
+    ]);
     let version = cmd::output(asked.arg("--dbname").arg(&url)).unwrap_or_default();
-    let version = version.split_whitespace().next().unwrap_or("of unknown version").to_owned();
+    let version = version
+        .split_whitespace()
+        .next()
+        .unwrap_or("of unknown version")
+        .to_owned();
     let description = format!("PostgreSQL {version} ({URL_VARIABLE})");
-    Server { url, description, _keeper: None }
+    Server {
+        url,
+        description,
+        _keeper: None,
+    }
 }
 
 /// The folder with `initdb`, `pg_ctl` and `postgres`: from the `PATH`, else the newest of those that
@@ -64,23 +82,33 @@ fn installed_binaries() -> Option<PathBuf> {
         .filter(|folder| has_binaries(folder))
         .collect();
     found.sort_by_key(|folder| version_in(folder));
-    cmd::path_folders().find(|folder| has_binaries(folder)).or_else(|| found.pop())
+    cmd::path_folders()
+        .find(|folder| has_binaries(folder))
+        .or_else(|| found.pop())
 }
 
 fn has_binaries(folder: &Path) -> bool {
-    ["initdb", "pg_ctl", "postgres"].iter().all(|program| folder.join(program).is_file())
+    ["initdb", "pg_ctl", "postgres"]
+        .iter()
+        .all(|program| folder.join(program).is_file())
 }
 
 /// The number in `/usr/lib/postgresql/15/bin` or `/opt/homebrew/opt/postgresql@15/bin`.
 fn version_in(binaries: &Path) -> u32 {
-    let name = binaries.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let name = binaries
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or_default()
+        .to_string_lossy();
     let digits = name.rsplit('@').next().unwrap_or_default();
     digits.parse().unwrap_or_default()
 }
 
 /// `15.20` from `postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)`.
 fn version_printed(text: &str) -> &str {
-    let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    let version = text
+        .split_whitespace()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     version.unwrap_or("of unknown version")
 }
 
@@ -92,7 +120,9 @@ fn install_with_apt() -> Outcome {
     println!("installing PostgreSQL with apt-get");
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
-        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive");
         command
     };
     let install = ["install", "--yes", "--no-install-recommends", "postgresql"];
@@ -112,7 +142,10 @@ fn advice() -> &'static str {
         ("apk", "sudo apk add postgresql"),
     ];
     let known = managers.iter().find(|(manager, _)| cmd::installed(manager));
-    known.map_or("export INTEGRATIONS_TEST_POSTGRES_URL=postgres://user@host/database", |(_, line)| line)
+    known.map_or(
+        "export INTEGRATIONS_TEST_POSTGRES_URL=postgres://user@host/database",
+        |(_, line)| line,
+    )
 }
 
 #[cfg(test)]
@@ -122,9 +155,15 @@ mod tests {
     #[test]
     fn versions_are_read_from_folders_and_from_the_server() {
         assert_eq!(version_in(Path::new("/usr/lib/postgresql/15/bin")), 15);
-        assert_eq!(version_in(Path::new("/opt/homebrew/opt/postgresql@9/bin")), 9);
+        assert_eq!(
+            version_in(Path::new("/opt/homebrew/opt/postgresql@9/bin")),
+            9
+        );
         assert_eq!(version_in(Path::new("/opt/homebrew/opt/postgresql/bin")), 0);
-        assert_eq!(version_printed("postgres (PostgreSQL) 15.20 (Debian 15.20-0)"), "15.20");
+        assert_eq!(
+            version_printed("postgres (PostgreSQL) 15.20 (Debian 15.20-0)"),
+            "15.20"
+        );
         assert_eq!(version_printed(""), "of unknown version");
     }
 }

@@ -18,16 +18,26 @@ const UNFINISHED: [&str; 6] = [
 ];
 
 /// Folders that exist on one machine only.
-const MACHINE_PATHS: [&str; 4] =
-    [concat!("/ho", "me/"), concat!("/Us", "ers/"), concat!("/ro", "ot/"), concat!("/wo", "rk/")];
+const MACHINE_PATHS: [&str; 4] = [
+    concat!("/ho", "me/"),
+    concat!("/Us", "ers/"),
+    concat!("/ro", "ot/"),
+    concat!("/wo", "rk/"),
+];
 
 /// Vouches for SQL text that is not a literal.
 const TRUSTED_SQL: &str = concat!("AssertSql", "Safe");
 
 /// The files that may vouch for SQL text: they run statements `store-sql` built, or rendered
 /// migrations.
-const MAY_TRUST_SQL: [&str; 6] =
-    ["session.rs", "backend.rs", "migrate.rs", "migrations.rs", "executor.rs", "within.rs"];
+const MAY_TRUST_SQL: [&str; 6] = [
+    "session.rs",
+    "backend.rs",
+    "migrate.rs",
+    "migrations.rs",
+    "executor.rs",
+    "within.rs",
+];
 
 pub(crate) fn check() -> Outcome {
     let sources = source::all()?;
@@ -48,7 +58,7 @@ fn problems_in(source: &Source) -> Vec<String> {
         problems.push(format!("  {}:{line}: {what}", source.path));
     };
     // Lock files belong to cargo, snapshots to insta.
-    let ours = !source.path.ends_with(".lock") && !source.path.ends_with(".snap");
+    let ours = !source.has_extension("lock") && !source.has_extension("snap");
     if ours && !source.text.is_empty() && !source.text.ends_with('\n') {
         report(source.text.lines().count(), "ends without a newline");
     }
@@ -56,7 +66,10 @@ fn problems_in(source: &Source) -> Vec<String> {
         if ours && line.ends_with([' ', '\t']) {
             report(index + 1, "white space at the end of the line");
         }
-        if let Some(path) = MACHINE_PATHS.iter().find(|path| mentions_folder(line, path)) {
+        if let Some(path) = MACHINE_PATHS
+            .iter()
+            .find(|path| mentions_folder(line, path))
+        {
             report(index + 1, &format!("`{path}` exists on one machine only"));
         }
     }
@@ -67,13 +80,22 @@ fn problems_in(source: &Source) -> Vec<String> {
 }
 
 fn rust_problems(source: &Source, report: &mut impl FnMut(usize, &str)) {
-    let first = source.text.lines().find(|line| !line.starts_with("#!") && !line.trim().is_empty());
+    let first = source
+        .text
+        .lines()
+        .find(|line| !line.starts_with("#!") && !line.trim().is_empty());
     if !first.is_some_and(|line| line.starts_with("//!")) {
-        report(1, "begins without a `//!` line that says what the file is for");
+        report(
+            1,
+            "begins without a `//!` line that says what the file is for",
+        );
     }
     let length = source.text.lines().count();
     if length > LONGEST_FILE {
-        report(length, &format!("more than {LONGEST_FILE} lines; split it by idea"));
+        report(
+            length,
+            &format!("more than {LONGEST_FILE} lines; split it by idea"),
+        );
     }
     let may_trust = may_trust_sql(&source.path);
     for (index, line) in source.text.lines().enumerate() {
@@ -81,7 +103,10 @@ fn rust_problems(source: &Source, report: &mut impl FnMut(usize, &str)) {
             report(index + 1, &format!("`{word}` marks unfinished work"));
         }
         if !may_trust && line.contains(TRUSTED_SQL) {
-            report(index + 1, &format!("`{TRUSTED_SQL}` belongs in a store's session or migrator"));
+            report(
+                index + 1,
+                &format!("`{TRUSTED_SQL}` belongs in a store's session or migrator"),
+            );
         }
     }
 }
@@ -97,16 +122,20 @@ fn mentions_folder(line: &str, folder: &str) -> bool {
 fn may_trust_sql(path: &str) -> bool {
     let mut parts = path.rsplit('/');
     let file = parts.next().unwrap_or_default();
-    let in_store = path.starts_with("crates/store-postgres/") || path.starts_with("crates/store-sqlite/");
+    let in_store =
+        path.starts_with("crates/store-postgres/") || path.starts_with("crates/store-sqlite/");
     // Tests look at tables directly.
-    let in_tests = parts.any(|folder| folder == "tests" || folder == "benches" || folder == "examples");
+    let in_tests =
+        parts.any(|folder| folder == "tests" || folder == "benches" || folder == "examples");
     in_tests || (in_store && MAY_TRUST_SQL.contains(&file))
 }
 
 /// A published crate cannot depend on a path alone; a dev-dependency must, or publishing goes round
 /// in circles.
 fn unversioned_paths(package: &Value) -> Vec<String> {
-    let dependencies = package["dependencies"].as_array().map_or(&[][..], Vec::as_slice);
+    let dependencies = package["dependencies"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     dependencies
         .iter()
         .filter(|dependency| dependency["path"].is_string())
@@ -126,7 +155,10 @@ mod tests {
     use super::*;
 
     fn problems(path: &str, text: &str) -> Vec<String> {
-        problems_in(&Source { path: path.to_owned(), text: text.to_owned() })
+        problems_in(&Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        })
     }
 
     #[test]
@@ -141,14 +173,25 @@ mod tests {
             ("//! A.\nfn a() {} \n", "a.rs:2: white space"),
             ("//! A.", "a.rs:1: ends without a newline"),
             (concat!("//! A.\nfn a() { to", "do!() }\n"), "a.rs:2: `to"),
-            (concat!("//! A.\nconst A: &str = \"/ho", "me/me\";\n"), "exists on one machine"),
-            (concat!("//! A.\nuse sqlx::AssertSql", "Safe;\n"), "belongs in a store"),
+            (
+                concat!("//! A.\nconst A: &str = \"/ho", "me/me\";\n"),
+                "exists on one machine",
+            ),
+            (
+                concat!("//! A.\nuse sqlx::AssertSql", "Safe;\n"),
+                "belongs in a store",
+            ),
         ];
         for (text, expected) in cases {
             let found = problems("a.rs", text);
-            assert!(found.len() == 1 && found[0].contains(expected), "{text:?}: {found:?}");
+            assert!(
+                found.len() == 1 && found[0].contains(expected),
+                "{text:?}: {found:?}"
+            );
         }
-        assert!(problems("a.rs", &format!("//! A.\n{}", "\n".repeat(600)))[0].contains("600 lines"));
+        assert!(
+            problems("a.rs", &format!("//! A.\n{}", "\n".repeat(600)))[0].contains("600 lines")
+        );
     }
 
     #[test]
@@ -161,7 +204,13 @@ mod tests {
 
     #[test]
     fn a_folder_is_not_the_middle_of_a_path() {
-        assert!(mentions_folder(concat!("in /ho", "me/me"), concat!("/ho", "me/")));
-        assert!(!mentions_folder(concat!("example.com/ho", "me/"), concat!("/ho", "me/")));
+        assert!(mentions_folder(
+            concat!("in /ho", "me/me"),
+            concat!("/ho", "me/")
+        ));
+        assert!(!mentions_folder(
+            concat!("example.com/ho", "me/"),
+            concat!("/ho", "me/")
+        ));
     }
 }

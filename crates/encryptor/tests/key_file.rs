@@ -1,5 +1,10 @@
 //! A key file is private from its first byte, and changes as one step.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where its preparation fails"
+)]
+
 use std::{fs, path::Path};
 
 use integrations_core::value::KeyId;

@@ -1,3 +1,4 @@
 //! testkit
 
+pub mod conformance;
 pub mod twin;

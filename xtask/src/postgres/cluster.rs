@@ -24,7 +24,14 @@ pub(super) fn start(binaries: &Path) -> Outcome<Server> {
     let data_text = data.to_string_lossy();
 
     let pg_ctl = binary("pg_ctl");
-    let stop = user.line(&[&pg_ctl, "--pgdata", &data_text, "--mode", "immediate", "stop"]);
+    let stop = user.line(&[
+        &pg_ctl,
+        "--pgdata",
+        &data_text,
+        "--mode",
+        "immediate",
+        "stop",
+    ]);
     let mut clean_up = vec![folder.to_string_lossy().into_owned()];
     clean_up.extend(stop);
     let clean_up: Vec<&str> = clean_up.iter().map(String::as_str).collect();
@@ -33,8 +40,17 @@ pub(super) fn start(binaries: &Path) -> Outcome<Server> {
     let initdb = binary("initdb");
     cmd::output(&mut user.command(
         &[
-            &initdb, "--pgdata", &data_text, "--username", "postgres", "--auth", "trust",
-            "--encoding", "UTF8", "--no-locale", "--no-sync",
+            &initdb,
+            "--pgdata",
+            &data_text,
+            "--username",
+            "postgres",
+            "--auth",
+            "trust",
+            "--encoding",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
         ],
         &folder,
     ))?;
@@ -43,7 +59,10 @@ pub(super) fn start(binaries: &Path) -> Outcome<Server> {
     let version = cmd::output(Command::new(binary("postgres")).arg("--version"))?;
     Ok(Server {
         url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
-        description: format!("PostgreSQL {} (throw-away cluster)", version_printed(&version)),
+        description: format!(
+            "PostgreSQL {} (throw-away cluster)",
+            version_printed(&version)
+        ),
         _keeper: Some(keeper),
     })
 }
@@ -56,7 +75,9 @@ fn start_on_a_free_port(
     log: &Path,
 ) -> Outcome<u16> {
     let (data_text, log_text) = (data.to_string_lossy(), log.to_string_lossy());
-    let start = [pg_ctl, "--pgdata", &data_text, "--log", &log_text, "--wait", "start"];
+    let start = [
+        pg_ctl, "--pgdata", &data_text, "--log", &log_text, "--wait", "start",
+    ];
     for _ in 0..ATTEMPTS {
         let port = free_port()?;
         configure(data, folder, port)?;
@@ -65,7 +86,11 @@ fn start_on_a_free_port(
         }
     }
     let log = fs::read_to_string(log).unwrap_or_default();
-    Err(format!("the throw-away PostgreSQL does not start; its log says\n{}", log.trim_end()).into())
+    Err(format!(
+        "the throw-away PostgreSQL does not start; its log says\n{}",
+        log.trim_end()
+    )
+    .into())
 }
 
 fn free_port() -> Outcome<u16> {
@@ -75,7 +100,9 @@ fn free_port() -> Outcome<u16> {
 /// Later lines win, so a second attempt only appends. The cluster is thrown away: durability would
 /// only cost time.
 fn configure(data: &Path, folder: &Path, port: u16) -> Outcome {
-    let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(data.join("postgresql.conf"))?;
     let socket_folder = folder.to_string_lossy();
     write!(
         file,
@@ -128,10 +155,14 @@ impl ServerUser {
         let mut line: Vec<String> = Vec::new();
         if let Self::Other(user) = self {
             line.extend(if cmd::installed("setpriv") {
-                ["setpriv", "--reuid", user, "--clear-groups", "--"].map(str::to_owned).to_vec()
+                ["setpriv", "--reuid", user, "--clear-groups", "--"]
+                    .map(str::to_owned)
+                    .to_vec()
             } else {
                 // The shell replaces itself with the words that follow.
-                ["su", user, "-s", "/bin/sh", "-c", r#"exec "$0" "$@""#, "--"].map(str::to_owned).to_vec()
+                ["su", user, "-s", "/bin/sh", "-c", r#"exec "$0" "$@""#, "--"]
+                    .map(str::to_owned)
+                    .to_vec()
             });
         }
         line.extend(words.iter().map(|&word| word.to_owned()));

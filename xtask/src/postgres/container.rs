@@ -20,15 +20,28 @@ pub(super) fn engine() -> Option<&'static str> {
 
 pub(super) fn start(engine: &'static str) -> Outcome<Server> {
     let id = cmd::output(Command::new(engine).args([
-        "run", "--detach", "--rm", "--env", "POSTGRES_HOST_AUTH_METHOD=trust",
-        "--publish", "127.0.0.1::5432", IMAGE, "-c", "max_connections=300", "-c", "fsync=off",
+        "run",
+        "--detach",
+        "--rm",
+        "--env",
+        "POSTGRES_HOST_AUTH_METHOD=trust",
+        "--publish",
+        "127.0.0.1::5432",
+        IMAGE,
+        "-c",
+        "max_connections=300",
+        "-c",
+        "fsync=off",
     ]))?;
     let id = id.trim();
     let keeper = Keeper::new(r#""$1" rm --force "$2""#, &[engine, id])?;
     wait_until_ready(engine, id)?;
     // One line per address, as `127.0.0.1:49153`.
     let ports = cmd::output(Command::new(engine).args(["port", id, "5432/tcp"]))?;
-    let address = ports.lines().next().ok_or("the container publishes no port")?;
+    let address = ports
+        .lines()
+        .next()
+        .ok_or("the container publishes no port")?;
     Ok(Server {
         url: format!("postgres://postgres@{address}/postgres"),
         description: format!("PostgreSQL ({IMAGE} by {engine})"),
@@ -38,7 +51,15 @@ pub(super) fn start(engine: &'static str) -> Outcome<Server> {
 
 fn wait_until_ready(engine: &str, id: &str) -> Outcome {
     // By TCP: while the image initialises, its server listens on the socket alone.
-    let ready = ["exec", id, "pg_isready", "--host", "127.0.0.1", "--username", "postgres"];
+    let ready = [
+        "exec",
+        id,
+        "pg_isready",
+        "--host",
+        "127.0.0.1",
+        "--username",
+        "postgres",
+    ];
     for _ in 0..STEPS {
         if cmd::succeeds(Command::new(engine).args(ready)) {
             return Ok(());

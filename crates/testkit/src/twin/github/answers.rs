@@ -18,7 +18,9 @@ pub(super) fn content(
 ) -> Response {
     let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
     response
 }
 
@@ -29,7 +31,9 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response {
 /// One resource, which says when it last changed.
 pub(super) fn resource(value: &Value, updated_at: DateTime<Utc>) -> Response {
     let mut response = json(StatusCode::OK, value);
-    response.headers_mut().insert(header::LAST_MODIFIED, headers::http_date(updated_at));
+    response
+        .headers_mut()
+        .insert(header::LAST_MODIFIED, headers::http_date(updated_at));
     response
 }
 
@@ -67,13 +71,26 @@ pub(super) fn requires_authentication() -> Response {
     error(StatusCode::UNAUTHORIZED, "Requires authentication", "rest")
 }
 
-pub(super) fn unparsable_body() -> Response {
-    error(StatusCode::BAD_REQUEST, "Problems parsing JSON", "rest")
+/// A body that is no JSON, or holds values of the wrong type.
+pub(super) fn unusable_body(problem: &serde_json::Error, documentation: &str) -> Response {
+    if problem.is_data() {
+        let message = format!("Invalid request.\n\n{problem}.");
+        return error(StatusCode::UNPROCESSABLE_ENTITY, &message, documentation);
+    }
+    error(
+        StatusCode::BAD_REQUEST,
+        "Problems parsing JSON",
+        documentation,
+    )
 }
 
 pub(super) fn rate_limited(status: StatusCode) -> Response {
     let documentation = "rest/overview/rate-limits-for-the-rest-api";
-    error(status, "API rate limit exceeded for user ID 1.", documentation)
+    error(
+        status,
+        "API rate limit exceeded for user ID 1.",
+        documentation,
+    )
 }
 
 pub(super) fn secondary_limited(status: StatusCode) -> Response {
@@ -90,7 +107,11 @@ pub(super) fn user_agent_required() -> Response {
                 a User-Agent header \
                 (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required). \
                 Check https://developer.github.com for other possible causes.\n";
-    content(StatusCode::FORBIDDEN, HeaderValue::from_static("text/html"), text)
+    content(
+        StatusCode::FORBIDDEN,
+        HeaderValue::from_static("text/html"),
+        text,
+    )
 }
 
 /// A field that must be there was not sent.

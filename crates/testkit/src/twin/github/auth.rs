@@ -48,8 +48,14 @@ impl Tokens {
 
 /// The digest of the token sent as `Bearer x` or `token x`.
 pub(super) fn sent_token(headers: &HeaderMap) -> Option<TokenDigest> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let known = ["bearer", "token"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    let known = ["bearer", "token"]
+        .iter()
+        .any(|name| scheme.eq_ignore_ascii_case(name));
     known.then(|| token_digest(token.trim()))
 }
 

@@ -83,7 +83,9 @@ async fn list(
         .filter(|comment| since.is_none_or(|since| comment.updated_at >= since))
         .collect();
     let path = format!("/issues/{}/comments", issue.number);
-    listing.page(&shared, &path, &comments, |comment| shared.shapes().comment(comment))
+    listing.page(&shared, &path, &comments, |comment| {
+        shared.shapes().comment(comment)
+    })
 }
 
 #[derive(Deserialize)]
@@ -96,11 +98,16 @@ async fn create(
     number: Result<Path<u64>, PathRejection>,
     body: Bytes,
 ) -> Response {
-    let Ok(Path(number)) = number else { return answers::not_found() };
-    let Ok(request) = serde_json::from_slice::<CreateBody>(&body) else {
-        return answers::unparsable_body();
+    let Ok(Path(number)) = number else {
+        return answers::not_found();
     };
-    let Some(text) = request.body else { return answers::not_supplied("body", CREATE_DOCS) };
+    let request: CreateBody = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => return answers::unusable_body(&error, CREATE_DOCS),
+    };
+    let Some(text) = request.body else {
+        return answers::not_supplied("body", CREATE_DOCS);
+    };
     if text.trim().is_empty() {
         let value = Value::from(text);
         return answers::validation_failed(

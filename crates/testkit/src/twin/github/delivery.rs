@@ -23,11 +23,14 @@ impl WebhookEvent {
     pub(super) fn issues(shapes: &Shapes, data: &Data, action: &str, issue: &Issue) -> Self {
         let payload = json!({
             "action": action,
-            "issue": shapes.issue(data, issue),
+            "issue": shapes.issue(issue),
             "repository": shapes.repository(data),
             "sender": shapes.account(TOKEN_OWNER),
         });
-        Self { name: "issues".to_owned(), payload }
+        Self {
+            name: "issues".to_owned(),
+            payload,
+        }
     }
 }
 
@@ -72,7 +75,10 @@ mod tests {
 
     #[test]
     fn the_signature_covers_the_body_with_the_secret() {
-        let event = WebhookEvent { name: "ping".into(), payload: json!({ "zen": "Hi" }) };
+        let event = WebhookEvent {
+            name: "ping".into(),
+            payload: json!({ "zen": "Hi" }),
+        };
         let delivery = signed_delivery(b"it's a secret", &event, "delivery-1").unwrap();
         let signature = delivery.headers()["x-hub-signature-256"].to_str().unwrap();
         let tag = hex::decode(signature.strip_prefix("sha256=").unwrap()).unwrap();
@@ -83,7 +89,10 @@ mod tests {
 
     #[test]
     fn an_id_that_no_header_can_hold_is_an_error() {
-        let event = WebhookEvent { name: "ping".into(), payload: Value::Null };
+        let event = WebhookEvent {
+            name: "ping".into(),
+            payload: Value::Null,
+        };
         assert!(signed_delivery(b"secret", &event, "two\nlines").is_err());
     }
 }

@@ -122,7 +122,11 @@ impl Fault {
     /// The answer given in place of the work, for faults that do none of it.
     pub(super) fn refusal(&self) -> Option<Response> {
         match self {
-            Self::Answer { status, content_type, body } => {
+            Self::Answer {
+                status,
+                content_type,
+                body,
+            } => {
                 let content_type = HeaderValue::from_static(content_type);
                 Some(answers::content(*status, content_type, body.clone()))
             }
@@ -130,9 +134,13 @@ impl Fault {
                 let refusal = answers::rate_limited(StatusCode::TOO_MANY_REQUESTS);
                 Some(with_retry_after(refusal, Some(*retry_after)))
             }
-            Self::SecondaryLimit { status, retry_after } => {
-                Some(with_retry_after(answers::secondary_limited(*status), *retry_after))
-            }
+            Self::SecondaryLimit {
+                status,
+                retry_after,
+            } => Some(with_retry_after(
+                answers::secondary_limited(*status),
+                *retry_after,
+            )),
             _ => None,
         }
     }
@@ -157,11 +165,13 @@ impl Fault {
         match self {
             Self::CutMidBody => {
                 let (mut head, body) = read(response).await;
-                head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+                head.headers
+                    .insert(header::CONTENT_LENGTH, body.len().into());
                 Response::from_parts(head, cut_short(body.slice(..body.len() / 2)))
             }
             Self::HugeBody { bytes } => {
-                let (head, _) = response.into_parts();
+                let (mut head, _) = response.into_parts();
+                head.headers.remove(header::CONTENT_LENGTH);
                 Response::from_parts(head, huge(*bytes))
             }
             _ => response,
@@ -171,21 +181,29 @@ impl Fault {
 
 fn with_retry_after(mut response: Response, retry_after: Option<RetryAfter>) -> Response {
     if let Some(retry_after) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, retry_after.header());
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, retry_after.header());
     }
     response
 }
 
+/// The two halves of an answer whose body is about to change, and with it its length.
 async fn read(response: Response) -> (http::response::Parts, Bytes) {
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    head.headers.remove(header::CONTENT_LENGTH);
     // The body is in memory already, so that reading it cannot fail.
     let body = body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     (head, body)
 }
 
 fn replace(body: &Bytes, pointer: &str, value: &Value) -> Bytes {
-    let Ok(mut document) = serde_json::from_slice::<Value>(body) else { return body.clone() };
-    let Some(field) = document.pointer_mut(pointer) else { return body.clone() };
+    let Ok(mut document) = serde_json::from_slice::<Value>(body) else {
+        return body.clone();
+    };
+    let Some(field) = document.pointer_mut(pointer) else {
+        return body.clone();
+    };
     *field = value.clone();
     document.to_string().into()
 }
@@ -222,7 +240,12 @@ pub struct FaultRule {
 
 impl From<Fault> for FaultRule {
     fn from(fault: Fault) -> Self {
-        Self { fault, times: 1, path: None, method: None }
+        Self {
+            fault,
+            times: 1,
+            path: None,
+            method: None,
+        }
     }
 }
 
@@ -270,7 +293,10 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn new() -> Self {
-        Self { rules: Mutex::default(), releases: watch::Sender::new(0) }
+        Self {
+            rules: Mutex::default(),
+            releases: watch::Sender::new(0),
+        }
     }
 
     pub(super) fn inject(&self, rule: FaultRule) {

@@ -15,6 +15,7 @@ const VARY: &str = "Accept, Authorization, Cookie, X-GitHub-OTP,Accept-Encoding,
 /// An instant as HTTP headers spell it.
 pub(super) fn http_date(at: DateTime<Utc>) -> HeaderValue {
     let text = at.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    // Digits and letters always fit.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
@@ -26,9 +27,18 @@ pub(super) fn write_common(headers: &mut HeaderMap, now: DateTime<Utc>, sequence
     }
     headers.insert(header::DATE, http_date(now));
     headers.insert(header::SERVER, HeaderValue::from_static("github.com"));
-    headers.insert("x-github-media-type", HeaderValue::from_static("github.v3; format=json"));
-    headers.insert("x-github-api-version-selected", HeaderValue::from_static("2022-11-28"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        "x-github-media-type",
+        HeaderValue::from_static("github.v3; format=json"),
+    );
+    headers.insert(
+        "x-github-api-version-selected",
+        HeaderValue::from_static("2022-11-28"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
 }
 
 /// Gives a successful `GET` its `ETag` and answers 304 when the client has it already.
@@ -40,13 +50,18 @@ pub(super) async fn conditional(request: &Parts, response: Response) -> Response
     let (mut head, body) = response.into_parts();
     // The body is in memory already, so that reading it cannot fail.
     let body = body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    head.headers.insert(header::ETAG, etag(&head.headers, &body));
     head.headers
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=60, s-maxage=60"));
-    head.headers.insert(header::VARY, HeaderValue::from_static(VARY));
+        .insert(header::ETAG, etag(&head.headers, &body));
+    head.headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, max-age=60, s-maxage=60"),
+    );
+    head.headers
+        .insert(header::VARY, HeaderValue::from_static(VARY));
     if is_unchanged(&request.headers, &head.headers) {
         head.status = StatusCode::NOT_MODIFIED;
         head.headers.remove(header::CONTENT_TYPE);
+        head.headers.remove(header::CONTENT_LENGTH);
         return Response::from_parts(head, Body::empty());
     }
     Response::from_parts(head, Body::from(body))
@@ -64,14 +79,22 @@ fn etag(headers: &HeaderMap, body: &Bytes) -> HeaderValue {
     let rendered = headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-    let text = if rendered { format!("W/\"{tag}\"") } else { format!("\"{tag}\"") };
+    let text = if rendered {
+        format!("W/\"{tag}\"")
+    } else {
+        format!("\"{tag}\"")
+    };
+    // Hexadecimal digits always fit.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
 /// `If-None-Match` decides alone when it is there, by weak comparison.
 fn is_unchanged(request: &HeaderMap, response: &HeaderMap) -> bool {
     if request.contains_key(header::IF_NONE_MATCH) {
-        let current = response.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(opaque);
+        let current = response
+            .get(header::ETAG)
+            .and_then(|tag| tag.to_str().ok())
+            .map(opaque);
         return request
             .get_all(header::IF_NONE_MATCH)
             .iter()

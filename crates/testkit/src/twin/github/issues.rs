@@ -1,6 +1,6 @@
 //! `/issues` and `/issues/{number}`.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -16,7 +16,7 @@ use super::{
     answers,
     listing::Listing,
     server::Shared,
-    state::{Data, Issue, IssueEdit, NewIssue},
+    state::{BodyEdit, Data, Issue, IssueEdit, NewIssue},
 };
 
 const LIST_DOCS: &str = "rest/issues/issues#list-repository-issues";
@@ -33,7 +33,7 @@ async fn list(State(shared): State<Arc<Shared>>, listing: Listing) -> Response {
     let data = shared.data();
     match select(&data, &listing) {
         Ok(issues) => listing.page(&shared, "/issues", &issues, |issue| {
-            shared.shapes().issue(&data, issue)
+            shared.shapes().issue(issue)
         }),
         Err(refusal) => *refusal,
     }
@@ -45,21 +45,25 @@ fn select<'a>(data: &'a Data, listing: &Listing) -> Result<Vec<&'a Issue>, Box<R
     let sort = listing.choice("sort", &["created", "updated", "comments"], LIST_DOCS)?;
     let direction = listing.choice("direction", &["desc", "asc"], LIST_DOCS)?;
     let since = listing.since(LIST_DOCS)?;
-    let labels: Vec<_> = listing.get("labels").into_iter().flat_map(|l| l.split(',')).collect();
+    let labels: Vec<_> = listing
+        .get("labels")
+        .into_iter()
+        .flat_map(|l| l.split(','))
+        .collect();
 
     let mut issues: Vec<_> = data
         .issues()
         .filter(|issue| state == "all" || issue.state() == state)
         .filter(|issue| since.is_none_or(|since| issue.updated_at >= since))
-        .filter(|issue| labels.iter().all(|label| issue.labels.iter().any(|l| l == label)))
+        .filter(|issue| {
+            labels
+                .iter()
+                .all(|label| issue.labels.iter().any(|l| l == label))
+        })
         .collect();
     match sort {
         "updated" => issues.sort_by_key(|issue| (issue.updated_at, issue.number)),
-        "comments" => {
-            issues.sort_by_cached_key(|issue| {
-                (data.comments_on(issue.number).count(), Reverse(issue.number))
-            });
-        }
+        "comments" => issues.sort_by_key(|issue| (issue.comments, issue.number)),
         _ => issues.sort_by_key(|issue| (issue.created_at, issue.number)),
     }
     if direction == "desc" {
@@ -74,7 +78,7 @@ async fn show(
 ) -> Response {
     let data = shared.data();
     match number.ok().and_then(|Path(number)| data.issue(number)) {
-        Some(issue) => answers::resource(&shared.shapes().issue(&data, issue), issue.updated_at),
+        Some(issue) => answers::resource(&shared.shapes().issue(issue), issue.updated_at),
         None => answers::not_found(),
     }
 }
@@ -88,19 +92,27 @@ struct CreateBody {
 }
 
 async fn create(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    let Ok(body) = serde_json::from_slice::<CreateBody>(&body) else {
-        return answers::unparsable_body();
+    let body: CreateBody = match serde_json::from_slice(&body) {
+        Ok(body) => body,
+        Err(error) => return answers::unusable_body(&error, CREATE_DOCS),
     };
-    let Some(title) = body.title else { return answers::not_supplied("title", CREATE_DOCS) };
+    let Some(title) = body.title else {
+        return answers::not_supplied("title", CREATE_DOCS);
+    };
     if title.trim().is_empty() {
         let value = Value::from(title);
         return answers::validation_failed("Issue", "title", "missing_field", &value, CREATE_DOCS);
     }
     let mut data = shared.data();
-    let new = NewIssue { title, body: body.body, labels: body.labels, is_pull_request: false };
+    let new = NewIssue {
+        title,
+        body: body.body,
+        labels: body.labels,
+        is_pull_request: false,
+    };
     let number = data.open_issue(new);
     match data.issue(number) {
-        Some(issue) => answers::created(&shared.shapes().issue(&data, issue)),
+        Some(issue) => answers::created(&shared.shapes().issue(issue)),
         None => answers::not_found(),
     }
 }
@@ -108,16 +120,16 @@ async fn create(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
 #[derive(Deserialize)]
 struct UpdateBody {
     title: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    body: Option<Option<String>>,
+    #[serde(default, deserialize_with = "sent_body")]
+    body: BodyEdit,
     labels: Option<Vec<String>>,
     state: Option<String>,
     state_reason: Option<String>,
 }
 
-/// Tells a field that is `null` from one that is not there.
-fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(field).map(Some)
+/// A body that is sent, `null` included; one that is not there never gets here.
+fn sent_body<'de, D: Deserializer<'de>>(field: D) -> Result<BodyEdit, D::Error> {
+    Option::deserialize(field).map(BodyEdit::Set)
 }
 
 async fn update(
@@ -125,9 +137,12 @@ async fn update(
     number: Result<Path<u64>, PathRejection>,
     body: Bytes,
 ) -> Response {
-    let Ok(Path(number)) = number else { return answers::not_found() };
-    let Ok(body) = serde_json::from_slice::<UpdateBody>(&body) else {
-        return answers::unparsable_body();
+    let Ok(Path(number)) = number else {
+        return answers::not_found();
+    };
+    let body: UpdateBody = match serde_json::from_slice(&body) {
+        Ok(body) => body,
+        Err(error) => return answers::unusable_body(&error, UPDATE_DOCS),
     };
     let open = match body.state.as_deref() {
         None => None,
@@ -143,14 +158,18 @@ async fn update(
         body: body.body,
         labels: body.labels,
         open,
-        not_planned: body.state_reason.as_deref() == Some("not_planned"),
+        reason: match body.state_reason.as_deref() {
+            Some("not_planned") => Some("not_planned"),
+            Some("duplicate") => Some("duplicate"),
+            _ => None,
+        },
     };
     let mut data = shared.data();
     let Some(updated_at) = data.edit_issue(number, edit).map(|issue| issue.updated_at) else {
         return answers::not_found();
     };
     match data.issue(number) {
-        Some(issue) => answers::resource(&shared.shapes().issue(&data, issue), updated_at),
+        Some(issue) => answers::resource(&shared.shapes().issue(issue), updated_at),
         None => answers::not_found(),
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use chrono::{DateTime, Utc};
-use http::{StatusCode, header, request::Parts};
+use http::{HeaderValue, StatusCode, header, request::Parts};
 use serde_json::Value;
 
 use super::{answers, server::Shared};
@@ -24,7 +24,9 @@ impl<S: Sync> FromRequestParts<S> for Listing {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let raw = parts.uri.query().unwrap_or_default().to_owned();
-        let parameters = Query::try_from_uri(&parts.uri).map(|Query(map)| map).unwrap_or_default();
+        let parameters = Query::try_from_uri(&parts.uri)
+            .map(|Query(map)| map)
+            .unwrap_or_default();
         Ok(Self { raw, parameters })
     }
 }
@@ -32,7 +34,10 @@ impl<S: Sync> FromRequestParts<S> for Listing {
 impl Listing {
     /// A parameter; an empty one counts as absent.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.parameters
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// A parameter that must be one of `allowed`, the first of which is the default.
@@ -45,21 +50,26 @@ impl Listing {
         match self.get(name) {
             None => Ok(allowed.first().copied().unwrap_or_default()),
             Some(value) if allowed.contains(&value) => Ok(value),
-            Some(value) => Err(Self::invalid(name, value, documentation)),
+            Some(value) => Err(Box::new(Self::invalid(name, value, documentation))),
         }
     }
 
     /// The instant in `since`.
-    pub(super) fn since(&self, documentation: &str) -> Result<Option<DateTime<Utc>>, Box<Response>> {
-        let Some(value) = self.get("since") else { return Ok(None) };
+    pub(super) fn since(
+        &self,
+        documentation: &str,
+    ) -> Result<Option<DateTime<Utc>>, Box<Response>> {
+        let Some(value) = self.get("since") else {
+            return Ok(None);
+        };
         let since = DateTime::parse_from_rfc3339(value)
-            .map_err(|_| Self::invalid("since", value, documentation))?;
+            .map_err(|_| Box::new(Self::invalid("since", value, documentation)))?;
         Ok(Some(since.with_timezone(&Utc)))
     }
 
-    fn invalid(name: &str, value: &str, documentation: &str) -> Box<Response> {
+    fn invalid(name: &str, value: &str, documentation: &str) -> Response {
         let value = Value::from(value);
-        Box::new(answers::validation_failed("Issue", name, "invalid", &value, documentation))
+        answers::validation_failed("Issue", name, "invalid", &value, documentation)
     }
 
     fn number(&self, name: &str) -> Option<usize> {
@@ -79,11 +89,19 @@ impl Listing {
             .unwrap_or(shared.default_page_size)
             .min(shared.max_page_size);
         let page = self.number("page").unwrap_or(1);
-        let shown = items.iter().skip(size.saturating_mul(page - 1)).take(size).map(render);
+        let shown = items
+            .iter()
+            .skip(size.saturating_mul(page - 1))
+            .take(size)
+            .map(render);
         let mut response = answers::json(StatusCode::OK, &Value::Array(shown.collect()));
-        let link = self.link(&shared.repository_by_id(path), page, items.len().div_ceil(size));
-        if let Ok(link) = link.parse()
-            && !link.is_empty()
+        let link = self.link(
+            &shared.repository_by_id(path),
+            page,
+            items.len().div_ceil(size),
+        );
+        if !link.is_empty()
+            && let Ok(link) = HeaderValue::try_from(link)
         {
             response.headers_mut().insert(header::LINK, link);
         }
@@ -110,15 +128,12 @@ impl Listing {
     }
 
     fn query_for(&self, page: usize) -> String {
-        let mut query: String = self
+        let page = format!("page={page}");
+        let kept = self
             .raw
             .split('&')
-            .filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("page"))
-            .map(|pair| format!("{pair}&"))
-            .collect();
-        query.push_str("page=");
-        query.push_str(&page.to_string());
-        query
+            .filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("page"));
+        kept.chain([page.as_str()]).collect::<Vec<_>>().join("&")
     }
 }
 
@@ -128,7 +143,10 @@ mod tests {
 
     #[test]
     fn links_keep_the_other_parameters_and_follow_githubs_order() {
-        let listing = Listing { raw: "state=all&page=2&per_page=5".into(), ..Listing::default() };
+        let listing = Listing {
+            raw: "state=all&page=2&per_page=5".into(),
+            ..Listing::default()
+        };
         assert_eq!(
             listing.link("http://t/x", 2, 4),
             "<http://t/x?state=all&per_page=5&page=1>; rel=\"prev\", \

@@ -36,7 +36,8 @@ impl ReceivedRequest {
     /// Whether the request carried this token.
     #[must_use]
     pub fn carried_token(&self, token: &str) -> bool {
-        self.token.is_some_and(|sent| sent == auth::token_digest(token))
+        self.token
+            .is_some_and(|sent| sent == auth::token_digest(token))
     }
 
     /// Whether the two were being answered at the same time.
@@ -57,7 +58,11 @@ pub(super) fn max_concurrent<'a>(requests: impl Iterator<Item = &'a ReceivedRequ
             .filter(|request| request.started <= at && request.ended.is_none_or(|ended| ended > at))
             .count()
     };
-    requests.iter().map(|request| running_at(request.started)).max().unwrap_or(0)
+    requests
+        .iter()
+        .map(|request| running_at(request.started))
+        .max()
+        .unwrap_or(0)
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +87,10 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new() -> Self {
-        Self { entries: Mutex::default(), arrived: watch::Sender::new(0) }
+        Self {
+            entries: Mutex::default(),
+            arrived: watch::Sender::new(0),
+        }
     }
 
     /// Notes an arrival. The request ends when the answer to this is dropped.
@@ -108,7 +116,11 @@ impl Log {
             started
         };
         self.arrived.send_modify(|count| *count += 1);
-        Entry { log: self, started, status: None }
+        Entry {
+            log: self,
+            started,
+            status: None,
+        }
     }
 
     pub(super) fn entries(&self) -> Vec<ReceivedRequest> {
@@ -116,12 +128,15 @@ impl Log {
     }
 
     pub(super) fn clear(&self) {
-        self.lock().requests.retain(|request| request.ended.is_none());
+        self.lock()
+            .requests
+            .retain(|request| request.ended.is_none());
     }
 
     pub(super) async fn wait_for(&self, count: usize) {
+        let mut arrivals = self.arrived.subscribe();
         // The sender lives in `self`, so that waiting cannot fail.
-        let _arrived = self.arrived.subscribe().wait_for(|arrived| *arrived >= count).await;
+        let _arrived = arrivals.wait_for(|arrived| *arrived >= count).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -147,7 +162,11 @@ impl Drop for Entry<'_> {
     fn drop(&mut self) {
         let mut entries = self.log.lock();
         let ended = entries.next();
-        if let Some(request) = entries.requests.iter_mut().find(|r| r.started == self.started) {
+        if let Some(request) = entries
+            .requests
+            .iter_mut()
+            .find(|r| r.started == self.started)
+        {
             request.ended = Some(ended);
             request.status = self.status;
         }

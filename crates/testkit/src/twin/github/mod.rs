@@ -42,15 +42,15 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use self::{
-    server::Shared,
-    state::{Data, IssueEdit, NewIssue},
-};
 pub use self::{
     config::{DEFAULT_START, DEFAULT_TOKEN, GithubTwinBuilder},
     delivery::{WebhookEvent, signed_delivery},
     faults::{Fault, FaultRule, RetryAfter},
     log::ReceivedRequest,
+};
+use self::{
+    server::Shared,
+    state::{IssueEdit, NewIssue},
 };
 
 /// A running twin. Stops when dropped.
@@ -79,7 +79,7 @@ impl GithubTwin {
     async fn from_builder(builder: GithubTwinBuilder) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let base_url = format!("http://{}", listener.local_addr()?);
-        let shared = Arc::new(Shared::new(base_url, builder));
+        let shared = Arc::new(Shared::new(base_url, &builder));
         let task = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
         Ok(Self { shared, task })
     }
@@ -125,33 +125,53 @@ impl GithubTwin {
 }
 
 /// What happens in the repository, as if somebody else had done it.
+#[expect(
+    clippy::must_use_candidate,
+    reason = "these are called for what they change"
+)]
 impl GithubTwin {
     /// Opens an issue and returns its number.
     pub fn add_issue(&self, title: &str) -> u64 {
-        self.shared.data().open_issue(NewIssue { title: title.to_owned(), ..NewIssue::default() })
+        self.shared.data().open_issue(NewIssue {
+            title: title.to_owned(),
+            ..NewIssue::default()
+        })
     }
 
     /// Moves an issue's `updated_at` and returns it; `None` when there is no such issue.
     pub fn touch_issue(&self, number: u64) -> Option<DateTime<Utc>> {
-        self.shared.data().edit_issue(number, IssueEdit::default()).map(|issue| issue.updated_at)
+        self.shared
+            .data()
+            .edit_issue(number, IssueEdit::default())
+            .map(|issue| issue.updated_at)
     }
 
     /// Closes an issue; `None` when there is no such issue.
     pub fn close_issue(&self, number: u64) -> Option<DateTime<Utc>> {
-        let edit = IssueEdit { open: Some(false), ..IssueEdit::default() };
-        self.shared.data().edit_issue(number, edit).map(|issue| issue.updated_at)
+        let edit = IssueEdit {
+            open: Some(false),
+            ..IssueEdit::default()
+        };
+        self.shared
+            .data()
+            .edit_issue(number, edit)
+            .map(|issue| issue.updated_at)
     }
 
     /// Comments on an issue and returns the comment's id; `None` when there is no such issue.
     pub fn add_comment(&self, number: u64, body: &str) -> Option<u64> {
         self.shared.data().comment(number, body.to_owned())
     }
+}
 
+/// What the repository holds.
+impl GithubTwin {
     /// An issue as the API would show it now.
     #[must_use]
     pub fn issue(&self, number: u64) -> Option<Value> {
         let data = self.shared.data();
-        data.issue(number).map(|issue| self.shared.shapes().issue(&data, issue))
+        data.issue(number)
+            .map(|issue| self.shared.shapes().issue(issue))
     }
 
     /// How many issues there are, pull requests included, open and closed.
@@ -166,7 +186,12 @@ impl GithubTwin {
     pub fn issues_event(&self, action: &str, number: u64) -> Option<WebhookEvent> {
         let data = self.shared.data();
         let issue = data.issue(number)?;
-        Some(WebhookEvent::issues(self.shared.shapes(), &data, action, issue))
+        Some(WebhookEvent::issues(
+            self.shared.shapes(),
+            &data,
+            action,
+            issue,
+        ))
     }
 }
 
@@ -186,13 +211,19 @@ impl GithubTwin {
     /// Whether any request on file carried this token.
     #[must_use]
     pub fn saw_token(&self, token: &str) -> bool {
-        self.requests().iter().any(|request| request.carried_token(token))
+        self.requests()
+            .iter()
+            .any(|request| request.carried_token(token))
     }
 
     /// The most requests to `path` that were being answered at one time.
     #[must_use]
     pub fn max_concurrent(&self, path: &str) -> usize {
-        log::max_concurrent(self.requests().iter().filter(|request| request.path == path))
+        log::max_concurrent(
+            self.requests()
+                .iter()
+                .filter(|request| request.path == path),
+        )
     }
 
     /// Returns once `count` requests have arrived since the start, answered or not.

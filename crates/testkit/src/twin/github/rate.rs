@@ -16,7 +16,11 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     pub(super) fn new(limit: u32, now: DateTime<Utc>) -> Self {
-        Self { limit, used: 0, resets_at: now + WINDOW }
+        Self {
+            limit,
+            used: 0,
+            resets_at: now + WINDOW,
+        }
     }
 
     /// Begins a new hour if the present one is over.

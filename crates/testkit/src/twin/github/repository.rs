@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::State, response::Response, routing::get};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use ring::digest;
 use serde_json::json;
 
 use super::{answers, auth::Caller, server::Shared, state::TOKEN_OWNER};
@@ -30,14 +31,20 @@ async fn show(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn user(State(shared): State<Arc<Shared>>) -> Response {
     let created_at = shared.data().created_at();
-    answers::resource(&shared.shapes().token_owner(TOKEN_OWNER, created_at), created_at)
+    answers::resource(
+        &shared.shapes().token_owner(TOKEN_OWNER, created_at),
+        created_at,
+    )
 }
 
 async fn rate_limit(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let mut data = shared.data();
     let caller: Caller = data.tokens.identify(&headers);
     let core = data.rate(caller).to_json();
-    answers::json(StatusCode::OK, &json!({ "resources": { "core": core }, "rate": core }))
+    answers::json(
+        StatusCode::OK,
+        &json!({ "resources": { "core": core }, "rate": core }),
+    )
 }
 
 async fn zen() -> Response {
@@ -56,11 +63,12 @@ async fn logo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("application/vnd.github") && accept.contains("raw"));
     if raw {
-        let content_type = HeaderValue::from_static("application/vnd.github.raw+json; charset=utf-8");
+        let content_type =
+            HeaderValue::from_static("application/vnd.github.raw+json; charset=utf-8");
         return answers::content(StatusCode::OK, content_type, LOGO);
     }
     let url = shared.shapes().api("/contents/logo.png");
-    let sha = "5f7a1b0c3de24680975310fedcba98765432100f";
+    let sha = git_blob_id(LOGO);
     let file = json!({
         "name": "logo.png",
         "path": "logo.png",
@@ -74,4 +82,11 @@ async fn logo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
         "encoding": "base64",
     });
     answers::json(StatusCode::OK, &file)
+}
+
+/// The name git gives a file's content.
+fn git_blob_id(content: &[u8]) -> String {
+    let mut blob = format!("blob {}\0", content.len()).into_bytes();
+    blob.extend_from_slice(content);
+    hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &blob))
 }

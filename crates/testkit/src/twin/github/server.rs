@@ -13,7 +13,7 @@ use axum::{
     body::{self, Body},
     response::Response,
 };
-use http::{Request, StatusCode, Uri, header, request::Parts};
+use http::{Method, Request, StatusCode, Uri, header, request::Parts};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -54,7 +54,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(base_url: String, builder: GithubTwinBuilder) -> Self {
+    pub(super) fn new(base_url: String, builder: &GithubTwinBuilder) -> Self {
         Self {
             faults: Faults::new(),
             log: Log::new(),
@@ -62,7 +62,7 @@ impl Shared {
             max_page_size: builder.max_page_size,
             exhausted_status: builder.exhausted_status,
             shapes: Shapes::new(&base_url, &builder.owner, &builder.repository),
-            data: Mutex::new(Data::new(&builder)),
+            data: Mutex::new(Data::new(builder)),
             answered: AtomicU64::new(0),
             repository_path: format!("/repos/{}/{}", builder.owner, builder.repository),
             base_url,
@@ -89,8 +89,13 @@ impl Shared {
         let by_id = format!("/repositories/{REPOSITORY_ID}");
         let rest = below(path, &by_id).or_else(|| below(path, &self.repository_path));
         let Some(rest) = rest else { return uri.clone() };
-        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        format!("{}{rest}{query}", self.repository_path).parse().unwrap_or_else(|_| uri.clone())
+        let query = uri
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        format!("{}{rest}{query}", self.repository_path)
+            .parse()
+            .unwrap_or_else(|_| uri.clone())
     }
 }
 
@@ -122,8 +127,10 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 fn router(shared: &Arc<Shared>) -> Router {
-    let repository =
-        Router::new().merge(issues::routes()).merge(comments::routes()).merge(events::routes());
+    let repository = Router::new()
+        .merge(issues::routes())
+        .merge(comments::routes())
+        .merge(events::routes());
     Router::new()
         .merge(repository::routes(&shared.repository_path))
         .nest(&shared.repository_path, repository)
@@ -138,7 +145,10 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, router: Router) {
         async move { exchange(&shared, router, request.map(Body::new)).await }
     });
     // Clients that go away and cuts made on purpose both end here, and both are expected.
-    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+    {
         tracing::debug!(error = %error, "a connection to the twin ended early");
     }
 }
@@ -155,7 +165,9 @@ async fn exchange(
 ) -> Result<Response, Cut> {
     let (mut head, body) = request.into_parts();
     head.uri = shared.canonical(&head.uri);
-    let body = body::to_bytes(body, MAX_REQUEST_BODY).await.map_err(|_| Cut)?;
+    let body = body::to_bytes(body, MAX_REQUEST_BODY)
+        .await
+        .map_err(|_| Cut)?;
 
     let mut releases = shared.faults.releases();
     let entry = shared.log.begin(&head, body.clone());
@@ -194,13 +206,16 @@ async fn respond(
 ) -> Response {
     let caller = shared.data().tokens.identify(&head.headers);
     let refusal = admit(shared, &head, caller).or_else(|| fault.and_then(Fault::refusal));
-    let mut response = match refusal {
-        Some(refusal) => refusal,
-        None => {
-            let Ok(response) =
-                router.oneshot(Request::from_parts(head.clone(), body)).await;
-            response
+    let mut response = if let Some(refusal) = refusal {
+        refusal
+    } else {
+        let mut inner = head.clone();
+        // The server leaves out the body of an answer to `HEAD`; the headers are those of `GET`.
+        if inner.method == Method::HEAD {
+            inner.method = Method::GET;
         }
+        let Ok(response) = router.oneshot(Request::from_parts(inner, body)).await;
+        response
     };
     if let Some(fault) = fault {
         response = fault.spoil(response).await;
@@ -229,12 +244,11 @@ fn admit(shared: &Shared, head: &Parts, caller: Caller) -> Option<Response> {
         return Some(answers::rate_limited(shared.exhausted_status));
     }
     match caller {
-        Caller::Known => None,
         Caller::Unknown => Some(answers::bad_credentials()),
         Caller::Anonymous if path == "/user" => Some(answers::requires_authentication()),
         // A private repository does not exist for those who may not see it.
         Caller::Anonymous if path.starts_with("/repos/") => Some(answers::not_found()),
-        Caller::Anonymous => None,
+        Caller::Known | Caller::Anonymous => None,
     }
 }
 

@@ -9,8 +9,9 @@ use super::state::{Account, Comment, Data, Event, EventKind, Issue};
 /// The id of the one repository.
 pub(super) const REPOSITORY_ID: u64 = 1_296_269;
 const OWNER_ID: u64 = 9_919;
-const REACTIONS: [&str; 8] =
-    ["+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes"];
+const REACTIONS: [&str; 8] = [
+    "+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes",
+];
 
 /// Renders what there is for one server and repository.
 #[derive(Debug)]
@@ -22,7 +23,11 @@ pub(super) struct Shapes {
 
 impl Shapes {
     pub(super) fn new(base: &str, owner: &str, name: &str) -> Self {
-        Self { base: base.to_owned(), owner: owner.to_owned(), name: name.to_owned() }
+        Self {
+            base: base.to_owned(),
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     /// A path of the repository's API.
@@ -86,7 +91,10 @@ impl Shapes {
     }
 
     pub(super) fn repository(&self, data: &Data) -> Value {
-        let open = data.issues().filter(|issue| issue.closed_at.is_none()).count();
+        let open = data
+            .issues()
+            .filter(|issue| issue.closed_at.is_none())
+            .count();
         let about = json!({
             "id": REPOSITORY_ID,
             "node_id": node_id("Repository", REPOSITORY_ID),
@@ -141,9 +149,9 @@ impl Shapes {
         merge(merge(about, counts), links)
     }
 
-    pub(super) fn issue(&self, data: &Data, issue: &Issue) -> Value {
+    pub(super) fn issue(&self, issue: &Issue) -> Value {
         let url = self.api(&format!("/issues/{}", issue.number));
-        let kind = if issue.is_pull_request { "pull" } else { "issues" };
+        let kind = html_kind(issue.is_pull_request);
         let content = json!({
             "id": issue.id,
             "node_id": node_id("Issue", issue.id),
@@ -160,7 +168,7 @@ impl Shapes {
             "assignees": [],
             "milestone": null,
             "type": null,
-            "comments": data.comments_on(issue.number).count(),
+            "comments": issue.comments,
             "author_association": "CONTRIBUTOR",
             "closed_by": issue.closed_at.map(|_| self.account(issue.author)),
             "performed_via_github_app": null,
@@ -191,15 +199,20 @@ impl Shapes {
             "patch_url": format!("{html}.patch"),
             "merged_at": null,
         });
-        merge(shape, json!({ "draft": false, "pull_request": pull_request }))
+        merge(
+            shape,
+            json!({ "draft": false, "pull_request": pull_request }),
+        )
     }
 
     fn label(&self, name: &str) -> Value {
-        // GitHub numbers labels; the name's length is as good and stays the same.
-        let id = 208_045_900 + u64::try_from(name.len()).unwrap_or_default();
+        // GitHub numbers labels; here the name makes the number, so that it stays the same.
+        let id = name.bytes().fold(0, |id: u32, byte| {
+            id.wrapping_mul(31).wrapping_add(u32::from(byte))
+        });
         json!({
             "id": id,
-            "node_id": node_id("Label", id),
+            "node_id": node_id("Label", u64::from(id)),
             "url": self.api(&format!("/labels/{name}")),
             "name": name,
             "color": "d73a4a",
@@ -210,7 +223,8 @@ impl Shapes {
 
     pub(super) fn comment(&self, comment: &Comment) -> Value {
         let url = self.api(&format!("/issues/comments/{}", comment.id));
-        let anchor = format!("/issues/{}#issuecomment-{}", comment.issue, comment.id);
+        let kind = html_kind(comment.on_pull_request);
+        let anchor = format!("/{kind}/{}#issuecomment-{}", comment.issue, comment.id);
         json!({
             "url": url,
             "html_url": self.html(&anchor),
@@ -236,9 +250,10 @@ impl Shapes {
             EventKind::Renamed { from, to } => {
                 ("renamed", json!({ "rename": { "from": from, "to": to } }))
             }
-            EventKind::Labeled(label) => {
-                ("labeled", json!({ "label": { "name": label, "color": "d73a4a" } }))
-            }
+            EventKind::Labeled(label) => (
+                "labeled",
+                json!({ "label": { "name": label, "color": "d73a4a" } }),
+            ),
             EventKind::Opened | EventKind::Commented(_) => return None,
         };
         let shape = json!({
@@ -250,7 +265,7 @@ impl Shapes {
             "commit_id": null,
             "commit_url": null,
             "created_at": timestamp(event.at),
-            "issue": self.issue(data, issue),
+            "issue": self.issue(issue),
             "performed_via_github_app": null,
         });
         Some(merge(shape, detail))
@@ -259,7 +274,7 @@ impl Shapes {
     /// An event of `/events`; `None` for what GitHub does not list there.
     pub(super) fn activity(&self, data: &Data, event: &Event) -> Option<Value> {
         let issue = data.issue(event.issue)?;
-        let mut payload = json!({ "issue": self.issue(data, issue) });
+        let mut payload = json!({ "issue": self.issue(issue) });
         let (kind, action) = match &event.kind {
             EventKind::Opened => ("IssuesEvent", "opened"),
             EventKind::Closed => ("IssuesEvent", "closed"),
@@ -293,6 +308,11 @@ impl Shapes {
             "created_at": timestamp(event.at),
         }))
     }
+}
+
+/// Where the page of an issue or pull request is.
+fn html_kind(is_pull_request: bool) -> &'static str {
+    if is_pull_request { "pull" } else { "issues" }
 }
 
 fn timestamp(at: DateTime<Utc>) -> String {

@@ -21,9 +21,21 @@ pub(super) struct Account {
 }
 
 /// Whom every accepted token belongs to.
-pub(super) const TOKEN_OWNER: Account = Account { id: 1, login: "octo-twin" };
-const AUTHORS: [Account; 3] =
-    [Account { id: 2, login: "mona" }, Account { id: 3, login: "hubot" }, TOKEN_OWNER];
+pub(super) const TOKEN_OWNER: Account = Account {
+    id: 1,
+    login: "octo-twin",
+};
+const AUTHORS: [Account; 3] = [
+    Account {
+        id: 2,
+        login: "mona",
+    },
+    Account {
+        id: 3,
+        login: "hubot",
+    },
+    TOKEN_OWNER,
+];
 
 /// An issue or a pull request.
 #[derive(Clone, Debug)]
@@ -35,6 +47,7 @@ pub(super) struct Issue {
     pub(super) labels: Vec<String>,
     pub(super) author: Account,
     pub(super) is_pull_request: bool,
+    pub(super) comments: u64,
     pub(super) state_reason: Option<&'static str>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
@@ -43,7 +56,11 @@ pub(super) struct Issue {
 
 impl Issue {
     pub(super) fn state(&self) -> &'static str {
-        if self.closed_at.is_some() { "closed" } else { "open" }
+        if self.closed_at.is_some() {
+            "closed"
+        } else {
+            "open"
+        }
     }
 }
 
@@ -51,6 +68,7 @@ impl Issue {
 pub(super) struct Comment {
     pub(super) id: u64,
     pub(super) issue: u64,
+    pub(super) on_pull_request: bool,
     pub(super) body: String,
     pub(super) author: Account,
     pub(super) created_at: DateTime<Utc>,
@@ -89,10 +107,19 @@ pub(super) struct NewIssue {
 #[derive(Debug, Default)]
 pub(super) struct IssueEdit {
     pub(super) title: Option<String>,
-    pub(super) body: Option<Option<String>>,
+    pub(super) body: BodyEdit,
     pub(super) labels: Option<Vec<String>>,
     pub(super) open: Option<bool>,
-    pub(super) not_planned: bool,
+    /// Why it is closed, where it is; `completed` unless said otherwise.
+    pub(super) reason: Option<&'static str>,
+}
+
+/// A change to a body, which can be removed as well as replaced.
+#[derive(Debug, Default)]
+pub(super) enum BodyEdit {
+    #[default]
+    Keep,
+    Set(Option<String>),
 }
 
 /// Everything that changes while the twin runs.
@@ -113,7 +140,10 @@ impl Data {
     /// The repository as seeded: one issue an hour, the last of them an hour before the start.
     pub(super) fn new(builder: &GithubTwinBuilder) -> Self {
         // GitHub's timestamps are whole seconds.
-        let start = builder.start.duration_trunc(TimeDelta::seconds(1)).unwrap_or(builder.start);
+        let start = builder
+            .start
+            .duration_trunc(TimeDelta::seconds(1))
+            .unwrap_or(builder.start);
         let hours = builder.issues + builder.pull_requests;
         let created_at = start - hour(hours + 1);
         let mut data = Self {
@@ -136,18 +166,33 @@ impl Data {
     }
 
     fn seed(&mut self, number: u64, is_pull_request: bool, comments: u64) {
-        let what = if is_pull_request { "Pull request" } else { "Issue" };
+        let what = if is_pull_request {
+            "Pull request"
+        } else {
+            "Issue"
+        };
         self.open_issue(NewIssue {
             title: format!("{what} {number}"),
-            body: (number % 5 != 0).then(|| format!("What there is to say about {number}.")),
-            labels: if number % 3 == 0 { vec!["bug".to_owned()] } else { Vec::new() },
+            body: (!number.is_multiple_of(5))
+                .then(|| format!("What there is to say about {number}.")),
+            labels: if number.is_multiple_of(3) {
+                vec!["bug".to_owned()]
+            } else {
+                Vec::new()
+            },
             is_pull_request,
         });
         for comment in 1..=comments {
             self.comment(number, format!("Comment {comment} on {number}."));
         }
-        if number % 4 == 0 {
-            self.edit_issue(number, IssueEdit { open: Some(false), ..IssueEdit::default() });
+        if number.is_multiple_of(4) {
+            self.edit_issue(
+                number,
+                IssueEdit {
+                    open: Some(false),
+                    ..IssueEdit::default()
+                },
+            );
         }
     }
 
@@ -161,7 +206,10 @@ impl Data {
 
     pub(super) fn advance(&mut self, by: Duration) {
         let by = TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
-        self.now = self.now.checked_add_signed(by).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        self.now = self
+            .now
+            .checked_add_signed(by)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
     }
 
     /// Every change has a second of its own, so that the order of changes can be seen.
@@ -188,7 +236,8 @@ impl Data {
     }
 
     pub(super) fn comments_on(&self, issue: u64) -> impl Iterator<Item = &Comment> {
-        self.comments().filter(move |comment| comment.issue == issue)
+        self.comments()
+            .filter(move |comment| comment.issue == issue)
     }
 
     pub(super) fn find_comment(&self, id: u64) -> Option<&Comment> {
@@ -217,6 +266,7 @@ impl Data {
             labels: new.labels,
             author: author(number),
             is_pull_request: new.is_pull_request,
+            comments: 0,
             state_reason: None,
             created_at: at,
             updated_at: at,
@@ -239,7 +289,7 @@ impl Data {
         let issue = self.issues.get_mut(&number)?;
         let mut happened = Vec::new();
         issue.updated_at = at;
-        if let Some(body) = edit.body {
+        if let BodyEdit::Set(body) = edit.body {
             issue.body = body;
         }
         if let Some(to) = edit.title
@@ -256,7 +306,7 @@ impl Data {
         match edit.open {
             Some(false) if issue.closed_at.is_none() => {
                 issue.closed_at = Some(at);
-                let reason = if edit.not_planned { "not_planned" } else { "completed" };
+                let reason = edit.reason.unwrap_or("completed");
                 issue.state_reason = (!issue.is_pull_request).then_some(reason);
                 happened.push(EventKind::Closed);
             }
@@ -280,15 +330,34 @@ impl Data {
         let at = self.tick();
         let id = self.next_id();
         let author = author(id);
-        self.issues.get_mut(&issue)?.updated_at = at;
-        self.comments.insert(id, Comment { id, issue, body, author, created_at: at, updated_at: at });
+        let commented = self.issues.get_mut(&issue)?;
+        commented.comments += 1;
+        commented.updated_at = at;
+        let on_pull_request = commented.is_pull_request;
+        self.comments.insert(
+            id,
+            Comment {
+                id,
+                issue,
+                on_pull_request,
+                body,
+                author,
+                created_at: at,
+                updated_at: at,
+            },
+        );
         self.record(issue, EventKind::Commented(id));
         Some(id)
     }
 
     fn record(&mut self, issue: u64, kind: EventKind) {
         let id = self.next_id();
-        self.events.push(Event { id, issue, kind, at: self.now });
+        self.events.push(Event {
+            id,
+            issue,
+            kind,
+            at: self.now,
+        });
     }
 
     /// The present window of whoever is asking.

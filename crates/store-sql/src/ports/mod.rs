@@ -1,0 +1,3 @@
+//! The storage ports, written once for both databases, one file per aggregate as in core.
+
+mod mapping;

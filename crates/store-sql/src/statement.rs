@@ -1,0 +1,326 @@
+//! Statements: text with its values.
+//!
+//! A statement whose text never changes is a [`Template`]: written once, with `{requests}` for a
+//! table and `$1` for a value (both databases read that), rendered once per store and kept. What
+//! depends on its arguments, a filter say, is built by sea-query. Multi-row inserts are templates
+//! that are kept per number of rows.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use integrations_core::value::TablePrefix;
+use sea_query::{PostgresQueryBuilder, QueryStatementWriter, SqliteQueryBuilder, Value};
+
+use crate::{bind::Bind, dialect::Dialect};
+
+/// Fixed text for each dialect.
+#[derive(Clone, Copy, Debug)]
+pub struct Template {
+    postgres: &'static str,
+    sqlite: &'static str,
+}
+
+impl Template {
+    /// The same text for both.
+    #[must_use]
+    pub const fn both(text: &'static str) -> Self {
+        Self {
+            postgres: text,
+            sqlite: text,
+        }
+    }
+
+    /// Different texts.
+    #[must_use]
+    pub const fn each(postgres: &'static str, sqlite: &'static str) -> Self {
+        Self { postgres, sqlite }
+    }
+
+    const fn text(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Postgres => self.postgres,
+            Dialect::Sqlite => self.sqlite,
+        }
+    }
+}
+
+/// An insert of any number of rows: `INSERT INTO {table} (columns) VALUES rows tail`.
+#[derive(Clone, Copy, Debug)]
+pub struct InsertTemplate {
+    /// The head, up to and without `VALUES`; may begin with common table expressions.
+    pub head: &'static str,
+    /// How many columns a row has.
+    pub columns: usize,
+    /// What follows the rows, such as `ON CONFLICT .. RETURNING ..`.
+    pub tail: &'static str,
+}
+
+/// Text ready to run, with its values.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The text.
+    pub sql: Arc<str>,
+    /// The values of `$1`, `$2` and so on.
+    pub values: Vec<Value>,
+    /// Whether the text is one of a bounded set, worth preparing once per connection.
+    pub persistent: bool,
+    dialect: Dialect,
+}
+
+impl Statement {
+    /// The same with one more value.
+    #[must_use]
+    pub fn bind<T: Bind>(mut self, value: T) -> Self {
+        self.values.push(T::value(Some(value), self.dialect));
+        self
+    }
+
+    /// The same with a list of numbers as one more value.
+    #[must_use]
+    pub fn bind_numbers(mut self, numbers: &[i64]) -> Self {
+        self.values.push(self.dialect.numbers(numbers));
+        self
+    }
+
+    /// The same with a list of texts as one more value.
+    #[must_use]
+    pub fn bind_texts<T: AsRef<str>>(mut self, texts: &[T]) -> Self {
+        self.values.push(self.dialect.texts(texts));
+        self
+    }
+}
+
+/// The values of one row of an insert.
+#[derive(Debug)]
+pub struct RowValues {
+    values: Vec<Value>,
+    dialect: Dialect,
+}
+
+impl RowValues {
+    /// An empty row.
+    #[must_use]
+    pub const fn new(dialect: Dialect) -> Self {
+        Self {
+            values: Vec::new(),
+            dialect,
+        }
+    }
+
+    /// The same with one more column.
+    #[must_use]
+    pub fn bind<T: Bind>(mut self, value: T) -> Self {
+        self.values.push(T::value(Some(value), self.dialect));
+        self
+    }
+}
+
+/// The logical tables and what each is called behind the prefix.
+const TABLES: [(&str, &str); 16] = [
+    ("integrations", "s"),
+    ("requests", "_requests"),
+    ("logs", "_logs"),
+    ("mappings", "_mappings"),
+    ("idempotency_keys", "_idempotency_keys"),
+    ("sync_items", "_sync_items"),
+    ("sync_runs", "_sync_runs"),
+    ("sync_records", "_sync_records"),
+    ("webhooks", "_webhooks"),
+    ("response_cache", "_response_cache"),
+    ("gates", "_gates"),
+    ("leases", "_leases"),
+    ("tokens", "_tokens"),
+    ("keys", "_keys"),
+    ("workers", "_workers"),
+    ("migrations", "_migrations"),
+];
+
+/// The name of a logical table under a prefix.
+///
+/// # Panics
+///
+/// Never for the tables of the schema, which are all that this crate asks for.
+#[must_use]
+pub fn table_name(prefix: &TablePrefix, logical: &str) -> String {
+    let suffix = TABLES
+        .iter()
+        .find(|(name, _)| *name == logical)
+        .map(|(_, suffix)| *suffix);
+    debug_assert!(suffix.is_some(), "no table {logical}");
+    format!("{prefix}{}", suffix.unwrap_or_default())
+}
+
+/// Renders statements for one prefix and dialect, and keeps the texts.
+#[derive(Debug)]
+pub struct Statements {
+    dialect: Dialect,
+    prefix: TablePrefix,
+    /// By address of the template's text, which is static, and number of rows.
+    texts: RwLock<HashMap<(usize, usize), Arc<str>>>,
+}
+
+impl Statements {
+    /// Renders for `prefix`.
+    #[must_use]
+    pub fn new(dialect: Dialect, prefix: TablePrefix) -> Self {
+        Self {
+            dialect,
+            prefix,
+            texts: RwLock::default(),
+        }
+    }
+
+    /// The dialect rendered for.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The prefix rendered for.
+    #[must_use]
+    pub const fn prefix(&self) -> &TablePrefix {
+        &self.prefix
+    }
+
+    /// A table as an identifier for sea-query.
+    #[must_use]
+    pub fn table(&self, logical: &str) -> sea_query::DynIden {
+        table_name(&self.prefix, logical).into()
+    }
+
+    /// The statement of a template, without values yet.
+    #[must_use]
+    pub fn of(&self, template: &Template) -> Statement {
+        let text = template.text(self.dialect);
+        self.statement(self.kept(text, 0, || self.render(text)), Vec::new(), true)
+    }
+
+    /// An insert of `rows`, which must not be empty and have the template's number of columns.
+    #[must_use]
+    pub fn insert(&self, template: &InsertTemplate, rows: Vec<RowValues>) -> Statement {
+        let (count, columns) = (rows.len(), template.columns);
+        let sql = self.kept(template.head, count, || {
+            let mut text = self.render(template.head);
+            text.push_str(" VALUES ");
+            push_rows(&mut text, count, columns);
+            text.push(' ');
+            text.push_str(&self.render(template.tail));
+            text
+        });
+        let mut values = Vec::with_capacity(count * columns);
+        for row in rows {
+            debug_assert_eq!(row.values.len(), columns, "columns of {}", template.head);
+            values.extend(row.values);
+        }
+        self.statement(sql, values, true)
+    }
+
+    /// A statement that sea-query built.
+    #[must_use]
+    pub fn built(&self, query: &impl QueryStatementWriter) -> Statement {
+        let (sql, values) = match self.dialect {
+            Dialect::Postgres => query.build(PostgresQueryBuilder),
+            Dialect::Sqlite => query.build(SqliteQueryBuilder),
+        };
+        self.statement(sql.into(), values.0, false)
+    }
+
+    /// An empty row for [`insert`](Self::insert).
+    #[must_use]
+    pub const fn row(&self) -> RowValues {
+        RowValues::new(self.dialect)
+    }
+
+    /// How many rows of so many columns fit one statement, at most 500.
+    #[must_use]
+    pub fn rows_per_insert(&self, columns: usize) -> usize {
+        (self.dialect.max_binds() / columns.max(1)).clamp(1, 500)
+    }
+
+    fn statement(&self, sql: Arc<str>, values: Vec<Value>, persistent: bool) -> Statement {
+        Statement {
+            sql,
+            values,
+            persistent,
+            dialect: self.dialect,
+        }
+    }
+
+    fn kept(&self, text: &'static str, rows: usize, render: impl FnOnce() -> String) -> Arc<str> {
+        let key = (text.as_ptr().addr(), rows);
+        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sql) = texts.get(&key) {
+            return Arc::clone(sql);
+        }
+        drop(texts);
+        let sql: Arc<str> = render().into();
+        let mut texts = self.texts.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(texts.entry(key).or_insert(sql))
+    }
+
+    fn render(&self, text: &str) -> String {
+        TABLES.iter().fold(text.to_owned(), |sql, (name, suffix)| {
+            sql.replace(&format!("{{{name}}}"), &format!("{}{suffix}", self.prefix))
+        })
+    }
+}
+
+fn push_rows(text: &mut String, rows: usize, columns: usize) {
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            let separator = if column == 0 { "" } else { ", " };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{separator}${}", row * columns + column + 1);
+        }
+        text.push(')');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statements(dialect: Dialect) -> Statements {
+        Statements::new(dialect, TablePrefix::new("acme").unwrap())
+    }
+
+    #[test]
+    fn templates_name_the_prefixed_tables() {
+        let template = Template::both("SELECT 1 FROM {integrations}, {sync_items} WHERE a = $1");
+        let statement = statements(Dialect::Postgres).of(&template).bind(7_i64);
+        assert_eq!(
+            &*statement.sql,
+            "SELECT 1 FROM acmes, acme_sync_items WHERE a = $1"
+        );
+        assert_eq!(statement.values, [Value::from(7_i64)]);
+    }
+
+    #[test]
+    fn inserts_number_their_values_row_by_row() {
+        let template = InsertTemplate {
+            head: "INSERT INTO {keys} (a, b)",
+            columns: 2,
+            tail: "",
+        };
+        let statements = statements(Dialect::Sqlite);
+        let rows = || {
+            vec![
+                statements.row().bind(1_i64).bind("x"),
+                statements.row().bind(2_i64).bind("y"),
+            ]
+        };
+        let statement = statements.insert(&template, rows());
+        assert_eq!(
+            &*statement.sql,
+            "INSERT INTO acme_keys (a, b) VALUES ($1, $2), ($3, $4) "
+        );
+        assert!(Arc::ptr_eq(
+            &statement.sql,
+            &statements.insert(&template, rows()).sql
+        ));
+    }
+}
