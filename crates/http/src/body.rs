@@ -149,7 +149,7 @@ pub(crate) async fn read(
     };
 
     let mut body = BytesMut::new();
-    let mut bounded = decoded.take(u64::MAX);
+    let mut bounded = decoded.take(limit as u64 + 1);
     while bounded
         .read_buf(&mut body)
         .await
