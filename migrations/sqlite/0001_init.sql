@@ -171,6 +171,7 @@ create table {{prefix}}_sync_items (
     payload text,
     payload_encoding text not null default 'utf8' check (length(payload_encoding) <= 8),
     checkpoint_order text,
+    digest blob,
     available_at text not null,
     lease_until text,
     lease_token text check (length(lease_token) <= 26),
@@ -189,6 +190,12 @@ create index {{prefix}}_sync_items_claim_idx on {{prefix}}_sync_items (integrati
 create index {{prefix}}_sync_items_cursor_idx
     on {{prefix}}_sync_items (integration_id, stream, checkpoint_order)
     where status in ('pending', 'processing', 'failed');
+create index {{prefix}}_sync_items_resolved_idx
+    on {{prefix}}_sync_items (integration_id, stream, checkpoint_order)
+    where status in ('success', 'skipped');
+-- The versions of a record: claims pass over those that must wait for another.
+create index {{prefix}}_sync_items_record_idx
+    on {{prefix}}_sync_items (integration_id, external_id) where external_id is not null;
 
 create table {{prefix}}_sync_runs (
     id integer primary key autoincrement,
@@ -277,6 +284,8 @@ create unique index {{prefix}}_webhooks_dedup_idx
 create index {{prefix}}_webhooks_created_idx on {{prefix}}_webhooks (integration_id, created_at);
 create index {{prefix}}_webhooks_claim_idx on {{prefix}}_webhooks (available_at)
     where status in ('pending', 'processing');
+create index {{prefix}}_webhooks_ordering_idx on {{prefix}}_webhooks (ordering_key, id)
+    where ordering_key is not null and status in ('pending', 'processing');
 create index {{prefix}}_webhooks_duplicate_idx on {{prefix}}_webhooks (duplicate_of)
     where duplicate_of is not null;
 create index {{prefix}}_webhooks_digest_idx on {{prefix}}_webhooks (body_digest)

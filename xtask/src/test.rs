@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Outcome<ExitCode> {
         println!("no test ran on one of the databases");
     }
     if missed || !succeeded {
-        // A test binary that did not compile or crashed has no result line of its own.
+        // A database without tests and a test binary that crashed have no result line of their own.
         tally.failed = tally.failed.max(1);
     }
     println!(

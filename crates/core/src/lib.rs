@@ -2,7 +2,10 @@
 
 mod state;
 
+pub mod body;
 pub mod cache;
+pub mod classify;
+pub mod client;
 pub mod encryptor;
 pub mod entropy;
 pub mod event;
@@ -16,6 +19,8 @@ pub mod mapping;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
 pub mod operation_log;
+pub mod provider;
+pub mod redact;
 pub mod request;
 pub mod retention;
 pub mod store;

@@ -21,6 +21,13 @@ pub trait Session: Send {
     /// Returns a [`SqlError`]; a transaction is then good for nothing but being dropped.
     async fn execute(&mut self, statement: Statement) -> Result<u64, SqlError>;
 
+    /// Runs statements without values, one after the other, in a transaction.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`SqlError`]; the transaction is then good for nothing but being dropped.
+    async fn script(&mut self, sql: &str) -> Result<(), SqlError>;
+
     /// Commits a transaction; does nothing for a plain connection. Dropping rolls back.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use integrations_core::value::TablePrefix;
 use tokio::time::Instant;
 
 use crate::{
-    backend::{Backend, Session},
+    backend::{Backend, OwnCommit, Session},
     dialect::Dialect,
     error::SqlError,
     statement::{Statement, Statements, Template, table_name},
@@ -21,6 +21,12 @@ use crate::{
 
 /// How many ids are taken at least.
 const BLOCK: usize = 64;
+
+/// How many batches like the present one a block is for, so that batches do not ask each time.
+const BATCHES: usize = 8;
+
+/// How many ids are kept at most.
+const MAX_BLOCK: usize = 1024;
 
 /// How long a block may wait. Retention walks ids in the belief that their order is that of
 /// time, so one that waited would hide younger rows.
@@ -74,8 +80,48 @@ impl IdBlocks {
         if let Some(ids) = self.kept(table, count) {
             return Ok(ids);
         }
-        let wanted = count.max(self.size);
-        let mut session = backend.begin().await?;
+        // A sequence moves without a transaction; SQLite's is a row.
+        let session = match B::DIALECT {
+            Dialect::Postgres => backend.write().await?,
+            Dialect::Sqlite => backend.begin().await?,
+        };
+        self.refill(session, statements, table, count).await
+    }
+
+    /// The same on a connection kept apart, for what must not wait for the pool its caller uses.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`SqlError`] when the sequence cannot be reached.
+    pub async fn take_apart<B: OwnCommit>(
+        &self,
+        backend: &B,
+        statements: &Statements,
+        table: &'static str,
+        count: usize,
+    ) -> Result<Vec<i64>, SqlError> {
+        if let Some(ids) = self.kept(table, count) {
+            return Ok(ids);
+        }
+        let session = match B::DIALECT {
+            Dialect::Postgres => backend.write_apart().await?,
+            Dialect::Sqlite => backend.begin_apart().await?,
+        };
+        self.refill(session, statements, table, count).await
+    }
+
+    /// Takes `count` ids, and keeps some more for later.
+    async fn refill(
+        &self,
+        mut session: Box<dyn Session + '_>,
+        statements: &Statements,
+        table: &'static str,
+        count: usize,
+    ) -> Result<Vec<i64>, SqlError> {
+        let wanted = match self.size {
+            0 => count,
+            size => (count * BATCHES).clamp(size, MAX_BLOCK).max(count),
+        };
         let mut ids = allocate(&mut *session, statements, table, wanted).await?;
         session.commit().await?;
         let rest = ids.split_off(count);

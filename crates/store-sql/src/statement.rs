@@ -54,7 +54,8 @@ pub struct InsertTemplate {
     pub head: &'static str,
     /// How many columns a row has.
     pub columns: usize,
-    /// What follows the rows, such as `ON CONFLICT .. RETURNING ..`.
+    /// What follows the rows, such as `ON CONFLICT .. RETURNING ..`. In it `$+1` is the first of
+    /// the values bound after those of the rows.
     pub tail: &'static str,
 }
 
@@ -207,7 +208,7 @@ impl Statements {
             text.push_str(" VALUES ");
             push_rows(&mut text, count, columns);
             text.push(' ');
-            text.push_str(&self.render(template.tail));
+            push_numbered(&mut text, &self.render(template.tail), count * columns);
             text
         });
         let mut values = Vec::with_capacity(count * columns);
@@ -280,6 +281,19 @@ fn push_rows(text: &mut String, rows: usize, columns: usize) {
     }
 }
 
+/// Writes `tail` with the values it calls `$+1` and so on numbered behind `before` others.
+fn push_numbered(text: &mut String, tail: &str, before: usize) {
+    let mut parts = tail.split("$+");
+    text.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, rest) = part.split_at(digits);
+        let number = number.parse::<usize>().unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = write!(text, "${}{rest}", before + number);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,5 +336,19 @@ mod tests {
             &statement.sql,
             &statements.insert(&template, rows()).sql
         ));
+    }
+    #[test]
+    fn values_of_the_tail_are_numbered_behind_the_rows() {
+        let template = InsertTemplate {
+            head: "INSERT INTO {workers} (a)",
+            columns: 1,
+            tail: "RETURNING a = $+1, a = $+12",
+        };
+        let statements = statements(Dialect::Postgres);
+        let rows = vec![statements.row().bind(1_i64), statements.row().bind(2_i64)];
+        assert_eq!(
+            &*statements.insert(&template, rows).sql,
+            "INSERT INTO acme_workers (a) VALUES ($1), ($2) RETURNING a = $3, a = $14"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Duration, TimeZone, Utc};
 use integrations_core::{
+    cache::{CacheKey, CachedAnswer, NewCacheEntry},
     encryptor::Sealed,
     gate::{CircuitOutcome, CircuitPolicy, CircuitStrategy, CircuitVerdict},
     id::{IntegrationId, Uid},
@@ -344,6 +345,29 @@ pub fn operation(integration_id: IntegrationId) -> NewOperation {
         error: None,
         duration_ms: None,
         parent_id: None,
+        now: at(0),
+    }
+}
+
+/// A sealed answer to `GET /items` that expires at [`at(60)`](at).
+#[must_use]
+pub fn cache_entry(integration_id: IntegrationId, digest: &[u8]) -> NewCacheEntry {
+    NewCacheEntry {
+        uid: uid(),
+        key: CacheKey {
+            integration_id,
+            credentials_generation: 0,
+            digest: digest.to_vec(),
+        },
+        method: "GET".to_owned(),
+        endpoint: "/items".to_owned(),
+        request_id: None,
+        status_code: 200,
+        answer: CachedAnswer::Sealed(sealed("cached")),
+        etag: None,
+        last_modified: None,
+        expires_at: at(60),
+        stale_until: None,
         now: at(0),
     }
 }

@@ -11,6 +11,7 @@
     reason = "a case fails by panicking"
 )]
 
+mod feed;
 pub mod fixtures;
 mod suite;
 
@@ -21,7 +22,11 @@ pub mod concurrency;
 #[doc(hidden)]
 pub mod gate;
 #[doc(hidden)]
+pub mod health;
+#[doc(hidden)]
 pub mod inbox;
+#[doc(hidden)]
+pub mod inbox_claims;
 #[doc(hidden)]
 pub mod integrations;
 #[doc(hidden)]
@@ -33,19 +38,31 @@ pub mod leases;
 #[doc(hidden)]
 pub mod ledger;
 #[doc(hidden)]
+pub mod ledger_operator;
+#[doc(hidden)]
 pub mod mappings;
 #[doc(hidden)]
 pub mod operation_log;
+#[doc(hidden)]
+pub mod removal;
 #[doc(hidden)]
 pub mod request_log;
 #[doc(hidden)]
 pub mod retention;
 #[doc(hidden)]
+pub mod sync_claims;
+#[doc(hidden)]
 pub mod sync_cursor;
+#[doc(hidden)]
+pub mod sync_finalise;
 #[doc(hidden)]
 pub mod sync_items;
 #[doc(hidden)]
+pub mod sync_leases;
+#[doc(hidden)]
 pub mod sync_runs;
+#[doc(hidden)]
+pub mod sync_settlement;
 #[doc(hidden)]
 pub mod tokens;
 #[doc(hidden)]

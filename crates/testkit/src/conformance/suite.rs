@@ -69,17 +69,25 @@ macro_rules! __conformance_cases {
     ($what:ident all) => {
         $crate::__conformance_cases! { @each $what
             integrations
+            health
+            sync_leases
+            removal
             journal
             request_log
             operation_log
             mappings
             ledger
+            ledger_operator
             cache
             keys
             sync_runs
+            sync_finalise
             sync_items
+            sync_claims
+            sync_settlement
             sync_cursor
             inbox
+            inbox_claims
             gate
             leases
             tokens
@@ -90,70 +98,429 @@ macro_rules! __conformance_cases {
     };
     ($what:ident integrations) => {
         $crate::__conformance_cases! { @$what integrations
+            new_ones_are_active_and_healthy
+            several_of_one_provider_owner_and_name_are_taken
+            every_column_round_trips
+            are_found_by_number_and_by_uid
+            one_of_another_owner_is_absent
+            a_removed_one_is_absent
+            lists_select_by_each_field
+            removed_ones_are_listed_on_request
+            pages_hold_each_row_once
+            changes_touch_the_fields_they_name
+            an_owner_changes_what_is_theirs
+            credentials_are_replaced_by_generation
+            authorization_changes_for_the_present_generation
+        }
+    };
+    ($what:ident health) => {
+        $crate::__conformance_cases! { @$what health
+            outages_move_the_status_at_5_20_and_50
+            outages_are_judged_by_the_policy_they_bring
+            a_batch_is_folded_in_its_order
+            integrations_of_one_batch_are_told_apart
+            a_success_heals
+            a_success_resets_a_count_below_the_first_threshold
+            a_success_does_not_enable_what_is_disabled
+            neutral_attempts_do_not_write_the_row
+            a_success_does_not_write_a_healthy_row
+            the_last_error_is_the_latest_outage
+            a_status_of_a_newer_version_is_kept
+            an_operator_moves_the_status
+            a_reset_lifts_a_disabling
+        }
+    };
+    ($what:ident sync_leases) => {
+        $crate::__conformance_cases! { @$what sync_leases
+            those_due_are_claimed_the_longest_due_first
+            the_claim_answers_the_row_after_it
+            one_is_due_from_its_instant_on
+            only_those_of_the_providers_are_due
+            a_named_one_is_claimed_due_or_not
+            one_that_is_off_is_not_claimed
+            a_lease_that_ran_out_is_taken_over_with_a_greater_fence
+            a_lease_is_renewed_by_its_fence
+            a_lease_given_back_is_free_and_keeps_the_fence
+            a_removed_one_loses_its_lease
+        }
+    };
+    ($what:ident removal) => {
+        $crate::__conformance_cases! { @$what removal
+            secrets_are_wiped_at_once
+            the_schedule_is_cleared_and_the_fence_moves
+            plain_answers_are_wiped_too
+            keys_of_unknown_outcome_keep_it_from_being_removed
+            what_belongs_to_others_stays
         }
     };
     ($what:ident journal) => {
         $crate::__conformance_cases! { @$what journal
+            results_follow_the_order_of_the_entries
+            an_empty_batch_is_nothing
+            every_column_round_trips
+            a_bad_entry_fails_alone
+            a_bad_entry_leaves_no_trace
+            a_completion_keeps_the_answer_and_its_request
+            a_call_that_did_not_happen_frees_its_key
+            a_completion_with_another_token_changes_nothing
+            completions_without_an_attempt_are_answered_in_order
+            a_late_completion_by_the_holder_counts
+            authorization_changes_once
+            outages_open_the_circuit
+            a_circuit_counts_across_batches
+            circuit_outcomes_of_an_earlier_epoch_are_ignored
+            nothing_is_counted_while_an_override_holds
+            everything_an_attempt_means_is_recorded_together
         }
     };
     ($what:ident request_log) => {
         $crate::__conformance_cases! { @$what request_log
+            rows_begin_without_hits
+            rows_of_another_owner_are_absent
+            filters_select_by_each_field
+            filters_select_by_outcome
+            a_chain_is_the_first_attempt_and_its_retries
+            pages_hold_each_row_once
+            pages_neither_skip_nor_repeat_while_rows_are_added
+            a_summary_counts_exactly
+            percentiles_are_durations_that_occurred
+            summaries_follow_the_order_asked_for
+            hits_add_up
+            owners_are_told_apart_by_type_and_form
         }
     };
     ($what:ident operation_log) => {
         $crate::__conformance_cases! { @$what operation_log
+            results_follow_the_order_of_the_entries
+            every_column_round_trips
+            a_bad_entry_fails_alone
+            an_operation_ends_once
+            one_appended_as_ended_stays_so
+            whatever_has_not_ended_can_end
+            an_end_replaces_what_it_gives
+            a_tree_lists_parents_before_children
+            operations_of_another_owner_are_absent
+            filters_select_by_each_field
+            pages_hold_each_row_once
         }
     };
     ($what:ident mappings) => {
         $crate::__conformance_cases! { @$what mappings
+            a_free_record_is_claimed
+            every_column_round_trips
+            the_same_claim_again_updates_what_it_gives
+            another_entity_learns_who_has_the_record
+            the_first_of_a_batch_wins
+            a_bad_entry_fails_alone
+            types_and_integrations_are_independent
+            records_differ_by_every_character
+            records_resolve_in_the_order_asked_for
+            ten_thousand_records_resolve_at_once
+            an_entity_knows_its_records_oldest_first
+            a_record_moves_whatever_it_is
+            a_free_record_is_moved_to
+            a_record_moves_only_from_what_is_expected
+            a_released_record_is_free
+            pages_hold_each_row_once
         }
     };
     ($what:ident ledger) => {
         $crate::__conformance_cases! { @$what ledger
+            a_free_key_is_acquired
+            a_key_in_progress_is_held
+            one_key_of_two_integrations_is_two_keys
+            keys_differ_by_every_character
+            a_reservation_past_its_time_is_unknown
+            a_key_that_is_done_answers_its_result
+            a_key_of_unknown_outcome_says_so
+            another_request_is_a_mismatch_in_every_state
+            any_fingerprint_of_the_ring_matches
+            a_key_without_fingerprint_is_not_compared
+            an_unknown_key_is_taken_over_to_retry
+            a_live_reservation_is_renewed_by_its_token
+            keys_of_another_owner_are_absent
+        }
+    };
+    ($what:ident ledger_operator) => {
+        $crate::__conformance_cases! { @$what ledger_operator
+            lists_count_expired_keys_as_unknown
+            pages_hold_each_key_once
+            an_unknown_key_is_resolved_as_happened
+            an_unknown_key_is_resolved_as_not_happened
+            only_unknown_keys_are_resolved
+            what_is_not_live_is_released
+            a_live_key_is_released_by_force_only
         }
     };
     ($what:ident cache) => {
         $crate::__conformance_cases! { @$what cache
+            every_column_round_trips
+            an_entry_is_found_under_any_of_the_keys
+            generations_and_integrations_are_never_crossed
+            an_expired_entry_is_found
+            an_entry_takes_the_place_of_another
+            a_validated_entry_lives_longer
+            an_integration_is_cleared_by_itself
         }
     };
     ($what:ident keys) => {
         $crate::__conformance_cases! { @$what keys
+            the_first_to_register_an_id_wins
+            a_second_primary_is_accepted
+            promoting_leaves_one_primary
+            usage_is_counted_by_key_and_column
+            cells_come_with_their_place
+            cells_are_walked_by_ascending_row
+            a_value_is_resealed_in_its_place
+            a_value_that_was_replaced_is_not_resealed
+            a_key_is_retired_once_nothing_needs_it
         }
     };
     ($what:ident sync_runs) => {
         $crate::__conformance_cases! { @$what sync_runs
+            opening_a_run_stores_it_with_its_operation
+            a_run_keeps_how_it_was_opened
+            a_fence_that_is_not_the_present_one_opens_nothing
+            an_unfinished_run_is_resumed_under_the_new_fence
+            an_ended_run_is_followed_by_a_new_one
+            streams_have_runs_of_their_own
+            a_page_stores_items_token_and_counts_together
+            the_last_page_ends_enumeration
+            a_last_page_with_nothing_open_says_finalise
+            a_page_under_a_lost_fence_stores_nothing
+            a_page_of_an_ended_run_stores_nothing
+            a_removed_integration_takes_neither_runs_nor_pages
+            finalisable_runs_are_those_at_zero_oldest_first
+            runs_are_found_within_their_scope
+            runs_are_listed_page_by_page_from_either_end
+            a_full_complete_run_tells_which_records_it_did_not_see
+            only_a_full_complete_run_tells_of_unseen_records
+            finalising_an_unknown_run_finds_none
+        }
+    };
+    ($what:ident sync_finalise) => {
+        $crate::__conformance_cases! { @$what sync_finalise
+            a_run_with_open_items_is_not_ready
+            a_run_that_enumerates_is_not_ready
+            a_run_ends_once
+            a_clean_run_is_a_success_and_schedules_the_next
+            an_empty_run_is_a_success
+            a_run_in_which_some_failed_is_partial
+            a_run_in_which_all_failed_is_failed
+            skipped_items_spare_a_run_from_failing
+            a_run_whose_enumeration_failed_with_nothing_is_failed
+            a_run_whose_enumeration_failed_after_a_success_is_partial
+            failures_in_a_row_put_the_next_sync_off_up_to_sixteen_intervals
+            the_schedule_of_the_call_decides_the_next_sync
+            an_integration_without_an_interval_is_not_scheduled
+            the_end_of_the_last_run_releases_the_sync_lease
+            a_record_that_fails_run_after_run_is_reported_stuck_once
+            several_failed_versions_in_a_run_count_once_for_their_record
+            a_success_begins_the_streak_anew
+            a_retry_after_the_end_leaves_the_run_ended
+            overdue_syncs_are_reported_when_that_begins_and_ends
+            only_scheduled_active_integrations_are_overdue
         }
     };
     ($what:ident sync_items) => {
         $crate::__conformance_cases! { @$what sync_items
+            an_item_reads_back_as_it_was_enumerated
+            payloads_and_names_of_any_form_round_trip
+            checkpoints_of_every_kind_round_trip
+            the_same_version_twice_in_a_run_is_dropped_and_counted
+            records_differ_by_stream_and_kind
+            items_without_an_external_id_are_never_duplicates
+            a_version_that_succeeded_before_is_dropped_and_counted
+            without_a_checkpoint_the_digest_is_the_version
+            a_full_resync_takes_older_versions_but_not_the_same
+            an_unresolved_version_of_an_earlier_run_is_queued_again
+            a_version_under_a_lease_moves_to_the_run_and_stays_with_its_worker
+            an_entry_that_does_not_fit_fails_alone
+            items_are_found_within_their_scope
+            items_are_listed_by_every_field_of_the_filter
+            items_are_listed_page_by_page
+            waiting_kinds_count_what_waits
+            an_operator_retries_failed_items_only
+            an_operator_skips_failed_and_waiting_items
+            skipping_the_last_open_item_says_finalise
+            decisions_are_answered_in_order_and_within_scope
+        }
+    };
+    ($what:ident sync_claims) => {
+        $crate::__conformance_cases! { @$what sync_claims
+            a_claim_takes_due_items_and_counts_the_attempt
+            a_claim_takes_no_more_than_its_limit_oldest_first
+            an_item_is_claimed_again_once_its_lease_ran_out
+            a_claim_takes_only_the_kinds_asked_for
+            a_claim_may_name_an_integration
+            integrations_that_take_no_syncs_are_passed_over
+            a_claim_shares_its_limit_among_integrations
+            two_versions_of_a_record_are_handed_out_older_first
+            a_failed_older_version_does_not_block_a_newer_one
+            an_older_version_waits_while_a_newer_one_is_under_a_lease
+            two_digests_of_a_record_are_not_handled_at_once
+            records_of_different_streams_do_not_wait_for_each_other
+            renewing_moves_the_end_of_the_lease
+            renewing_names_the_items_that_are_lost
+            reclaiming_ends_leases_that_ran_out_and_no_others
+        }
+    };
+    ($what:ident sync_settlement) => {
+        $crate::__conformance_cases! { @$what sync_settlement
+            a_success_resolves_the_item
+            a_failure_and_a_skip_resolve_the_item_with_their_reason
+            a_retry_waits_and_counts_the_attempt
+            putting_an_item_back_gives_the_attempt_back
+            the_last_open_item_says_finalise_once_enumeration_ended
+            a_late_settlement_changes_nothing
+            a_lease_that_ran_out_settles_nothing
+            an_item_is_settled_once
+            settlements_are_answered_in_the_order_given
+            a_success_settles_older_failed_versions_as_skipped
+            a_success_settles_older_waiting_versions_as_skipped
+            a_success_leaves_other_records_alone
+            the_last_succeeded_version_only_moves_forwards
+            the_last_succeeded_digest_is_the_latest
         }
     };
     ($what:ident sync_cursor) => {
         $crate::__conformance_cases! { @$what sync_cursor
+            the_cursor_moves_to_the_greatest_resolved_checkpoint
+            the_cursor_stops_below_what_failed
+            the_cursor_stays_strictly_below_what_failed
+            nothing_resolved_below_a_failure_moves_nothing
+            the_cursor_never_passes_what_failed_in_an_earlier_run
+            a_success_after_the_end_moves_the_cursor
+            a_skip_after_the_end_moves_the_cursor
+            a_newer_success_lets_the_cursor_pass_older_failures
+            streams_have_cursors_of_their_own
+            a_failed_enumeration_moves_no_cursor
+            the_cursor_never_moves_backwards
+            cursors_of_instants_compare_as_instants
+            checkpoints_of_text_compare_by_their_bytes
+            a_reduced_cursor_is_taken_when_nothing_is_unresolved
+            a_reduced_cursor_waits_for_everything
+            a_reduced_cursor_never_moves_backwards
+            a_sorted_run_advances_the_cursor_while_it_enumerates
+            an_unsorted_run_or_a_lost_fence_advances_nothing
+            a_sorted_run_does_not_move_the_cursor_backwards
+            a_late_settlement_lets_no_cursor_pass
+            an_operator_sets_the_cursor_of_one_stream
         }
     };
     ($what:ident inbox) => {
         $crate::__conformance_cases! { @$what inbox
+            a_delivery_reads_back_as_it_was_received
+            payloads_of_any_form_round_trip
+            headers_keep_their_order_and_repeats
+            the_first_of_a_key_wins_within_a_batch_and_across
+            keys_differ_by_provider_and_integration
+            a_delivery_without_a_key_is_never_a_duplicate
+            the_same_bytes_under_another_key_are_a_duplicate_within_the_window
+            the_same_bytes_within_a_batch_are_a_duplicate
+            the_same_bytes_count_only_where_asked_and_of_one_integration
+            a_duplicate_of_a_failed_one_queues_it_again
+            a_delivery_that_is_refused_fails_alone
+            deliveries_are_found_within_their_scope
+            deliveries_are_selected_by_every_field_of_the_filter
+            deliveries_are_listed_page_by_page
+        }
+    };
+    ($what:ident inbox_claims) => {
+        $crate::__conformance_cases! { @$what inbox_claims
+            a_claim_takes_due_deliveries_oldest_first_and_counts_the_attempt
+            a_delivery_is_claimed_again_once_its_lease_ran_out
+            a_claim_takes_only_the_providers_asked_for
+            switched_off_and_removed_integrations_are_passed_over
+            duplicates_are_never_claimed
+            deliveries_with_an_ordering_key_are_handled_one_after_the_other
+            a_parked_delivery_waits_until_its_integration_is_active
+            recovery_ends_leases_that_ran_out_and_no_others
+            settling_ends_the_attempt
+            a_late_settlement_changes_nothing
+            settlements_are_answered_in_the_order_given
+            renewing_moves_leases_and_names_those_that_are_lost
+            a_replay_queues_anything_but_duplicates_and_live_leases
         }
     };
     ($what:ident gate) => {
         $crate::__conformance_cases! { @$what gate
+            a_call_without_budgets_passes
+            a_gate_nobody_used_is_closed_and_unspent
+            a_budget_admits_exactly_its_limit_per_window
+            a_sliding_budget_counts_the_window_before
+            nothing_is_taken_unless_every_budget_agrees
+            permits_are_blocks_of_a_sixteenth_and_single_below_32
+            the_background_lane_leaves_the_reserve
+            what_was_not_used_goes_back_to_its_window_only
+            a_return_for_an_integration_that_is_gone_is_passed_over
+            a_pause_holds_for_everybody_and_never_shrinks
+            an_open_circuit_rejects_until_its_cooldown_is_over
+            one_call_is_the_probe
+            a_probe_decides_about_the_circuit
+            a_probe_that_was_given_back_makes_the_next_call_the_probe
+            a_refused_call_holds_no_probe
+            a_probe_that_never_reports_is_replaced
+            an_outcome_from_before_a_transition_changes_nothing
+            a_policy_that_is_off_neither_counts_nor_rejects
+            a_forced_open_circuit_rejects_until_the_override_runs_out
+            a_forced_closed_circuit_lets_every_call_pass
+            clearing_the_circuit_override_closes_the_circuit
+            a_rate_override_stands_in_for_the_budgets
+            clearing_the_rate_override_restores_the_budgets
+            a_gate_is_reached_within_its_scope
+            a_removed_integration_admits_nothing
+            the_answer_tells_how_the_integration_stands
         }
     };
     ($what:ident leases) => {
         $crate::__conformance_cases! { @$what leases
+            a_free_lease_is_won
+            a_held_lease_names_its_holder_even_to_the_holder
+            a_lease_that_ran_out_is_free
+            names_are_leased_independently
+            fences_grow_past_released_leases
+            renewing_moves_the_end
+            only_a_lease_that_is_held_is_renewed
+            only_the_present_fence_releases
         }
     };
     ($what:ident tokens) => {
         $crate::__conformance_cases! { @$what tokens
+            a_token_is_used_once_and_reads_back_as_issued
+            a_token_is_found_under_any_of_the_digests
+            a_token_that_ran_out_is_not_there
+            a_token_of_one_kind_never_passes_for_another
+            a_digest_is_issued_once
+            a_token_of_a_removed_integration_is_purged_with_it
         }
     };
     ($what:ident retention) => {
         $crate::__conformance_cases! { @$what retention
+            rows_older_than_the_age_go
+            a_dry_run_counts_and_deletes_nothing
+            a_batch_looks_at_no_more_rows_than_its_limit
+            a_batch_goes_on_behind_its_beginning
+            a_walk_stops_at_the_first_row_that_is_young
+            a_row_that_has_to_stay_does_not_stop_the_walk
+            only_resolved_items_go
+            an_item_that_went_is_still_known_to_be_done
+            only_ended_runs_without_items_go
+            operations_of_unresolved_items_stay
+            only_processed_webhooks_go_and_duplicates_with_them
+            a_key_whose_first_delivery_went_is_new_again
+            cached_answers_go_once_they_may_not_be_served
+            tokens_go_once_they_ran_out
+            every_prunable_can_be_pruned_empty
+            purging_deletes_removed_integrations_in_bounded_batches
         }
     };
     ($what:ident workers) => {
         $crate::__conformance_cases! { @$what workers
+            a_beat_enters_a_worker_as_it_is
+            a_beat_moves_the_heartbeat
+            those_not_heard_of_since_are_not_alive
+            leaving_strikes_off_the_worker_and_those_long_gone
         }
     };
     ($what:ident concurrency) => {

@@ -1,1 +1,371 @@
-//! Cases of the `sync_cursor` aggregate.
+//! Cases of the `SyncStore` port about cursors (INV-06).
+
+use chrono::{FixedOffset, TimeZone};
+use integrations_core::{
+    integration::Scope,
+    sync::{
+        Checkpoint, CursorMove, CursorRule, Finalise, Finalised, ItemOutcome, NewItem, PageEnd,
+        SyncRun,
+    },
+};
+use serde_json::{Value as Json, json};
+
+use super::{
+    Subject,
+    feed::{Feed, LEASE_SECONDS, stored, version},
+    fixtures::{at, scope},
+};
+
+async fn set_cursor(feed: &Feed<'_>, cursor: &Json) {
+    let syncs = &feed.subject.ports.syncs;
+    let set = syncs.set_cursor(
+        feed.integration_id,
+        &Scope::Operator,
+        &feed.stream,
+        cursor,
+        at(0),
+    );
+    assert!(set.await.unwrap());
+}
+
+async fn advance(feed: &Feed<'_>, run: &SyncRun, fence: i64) -> Option<CursorMove> {
+    let syncs = &feed.subject.ports.syncs;
+    syncs.advance_cursor(run.id, fence, at(1)).await.unwrap()
+}
+
+async fn reduce(feed: &Feed<'_>, run: &SyncRun, cursor: Json) -> Option<CursorMove> {
+    let finalise = Finalise {
+        cursor: CursorRule::Reduced(cursor),
+        ..feed.finalising(run.id, 1)
+    };
+    feed.end_as(&finalise).await.cursor
+}
+
+pub async fn the_cursor_moves_to_the_greatest_resolved_checkpoint(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+
+    let page = vec![version("b", 20), version("c", 30), version("a", 10)];
+    let first = feed.sync(page, &[], 0).await;
+    let second = feed.sync(vec![version("d", 40)], &[], 3600).await;
+
+    assert_eq!(
+        first.cursor,
+        Some(CursorMove {
+            from: None,
+            to: json!(30)
+        })
+    );
+    assert_eq!(
+        second.cursor,
+        Some(CursorMove {
+            from: Some(json!(30)),
+            to: json!(40)
+        })
+    );
+    assert_eq!(feed.cursor().await, Some(json!(40)));
+}
+
+// W-SYN-3
+pub async fn the_cursor_stops_below_what_failed(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+
+    let page = vec![version("a", 10), version("b", 20), version("c", 30)];
+    let end = feed.sync(page, &["b"], 0).await;
+
+    assert_eq!(end.cursor.map(|moved| moved.to), Some(json!(10)));
+    assert_eq!(feed.cursor().await, Some(json!(10)));
+}
+
+pub async fn the_cursor_stays_strictly_below_what_failed(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+
+    let page = vec![version("a", 10), version("b", 20), version("c", 20)];
+    feed.sync(page, &["c"], 0).await;
+
+    assert_eq!(feed.cursor().await, Some(json!(10)));
+}
+
+pub async fn nothing_resolved_below_a_failure_moves_nothing(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+
+    let end = feed
+        .sync(vec![version("a", 10), version("b", 20)], &["a"], 0)
+        .await;
+
+    assert_eq!(end.cursor, None);
+    assert_eq!(feed.cursor().await, None);
+}
+
+// W-SYN-7, INV-06
+pub async fn the_cursor_never_passes_what_failed_in_an_earlier_run(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let page = vec![version("a", 10), version("b", 20), version("c", 30)];
+    feed.sync(page, &["b"], 0).await;
+
+    let later = feed.sync(vec![version("d", 40)], &[], 3600).await;
+
+    assert_eq!(later.run.counts.failed, 0, "the later run is clean");
+    assert_eq!(later.cursor, None);
+    assert_eq!(feed.cursor().await, Some(json!(10)));
+}
+
+pub async fn a_success_after_the_end_moves_the_cursor(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let page = vec![version("a", 10), version("b", 20), version("c", 30)];
+    let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
+    feed.work_but(&["b"], 0).await;
+    feed.end(run.id, 0).await;
+
+    feed.retry(stored(&added)[1], 1).await;
+    let waiting = feed.finalise(run.id, 1).await;
+    feed.work_but(&[], 2).await;
+    let resolved = feed.finalise(run.id, 2).await;
+    let again = feed.finalise(run.id, 3).await;
+
+    let answer = |cursor_moved| Finalised::AlreadyEnded { cursor_moved };
+    assert_eq!(waiting, answer(false));
+    assert_eq!(resolved, answer(true));
+    assert_eq!(again, answer(false));
+    assert_eq!(feed.cursor().await, Some(json!(30)));
+}
+
+// SYN-40
+pub async fn a_skip_after_the_end_moves_the_cursor(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let page = vec![version("a", 10), version("b", 20), version("c", 30)];
+    let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
+    feed.work_but(&["b"], 0).await;
+    feed.end(run.id, 0).await;
+
+    feed.skip(stored(&added)[1], 1).await;
+    let resolved = feed.finalise(run.id, 1).await;
+
+    assert_eq!(resolved, Finalised::AlreadyEnded { cursor_moved: true });
+    assert_eq!(feed.cursor().await, Some(json!(30)));
+}
+
+pub async fn a_newer_success_lets_the_cursor_pass_older_failures(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    feed.sync(vec![version("a", 10), version("b", 20)], &["b"], 0)
+        .await;
+
+    feed.sync(vec![version("b", 40)], &[], 3600).await;
+
+    assert_eq!(feed.cursor().await, Some(json!(40)));
+}
+
+pub async fn streams_have_cursors_of_their_own(subject: &Subject) {
+    let mut issues = Feed::new(subject).await;
+    issues
+        .sync(vec![version("a", 10), version("b", 20)], &["a", "b"], 0)
+        .await;
+    let mut comments = issues.other_stream("comments");
+
+    comments.sync(vec![version("a", 5)], &[], 3600).await;
+
+    assert_eq!(issues.cursor().await, None);
+    assert_eq!(comments.cursor().await, Some(json!(5)));
+}
+
+pub async fn a_failed_enumeration_moves_no_cursor(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let error = PageEnd::Failed("no answer".to_owned());
+    feed.add(run.id, vec![version("a", 10)], error, 0).await;
+    feed.work_but(&[], 0).await;
+
+    let end = feed.end(run.id, 0).await;
+
+    assert_eq!(end.cursor, None);
+    assert_eq!(feed.cursor().await, None);
+}
+
+pub async fn the_cursor_never_moves_backwards(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    set_cursor(&feed, &json!(100)).await;
+
+    let end = feed.sync(vec![version("a", 50)], &[], 0).await;
+
+    assert_eq!(end.cursor, None);
+    assert_eq!(feed.cursor().await, Some(json!(100)));
+}
+
+// W-SYN-9: the same instant in another offset is not a later one.
+pub async fn cursors_of_instants_compare_as_instants(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let east = FixedOffset::east_opt(9 * 3600).unwrap();
+    let earlier = east.with_ymd_and_hms(2026, 3, 2, 8, 0, 0).unwrap();
+    let later = earlier.to_utc() + chrono::Duration::microseconds(1);
+    let of = |name: &str, instant| NewItem {
+        checkpoint: Some(Checkpoint::Instant(instant)),
+        ..version(name, 0)
+    };
+
+    let page = vec![of("a", later), of("b", earlier.to_utc())];
+    feed.sync(page, &[], 0).await;
+
+    let cursor = feed.cursor().await.expect("the cursor moved");
+    assert_eq!(
+        Checkpoint::from_json(&cursor),
+        Some(Checkpoint::Instant(later))
+    );
+}
+
+pub async fn checkpoints_of_text_compare_by_their_bytes(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let of = |text: &str| NewItem {
+        checkpoint: Some(Checkpoint::Text(text.to_owned())),
+        ..version(text, 0)
+    };
+
+    // By most locales' rules `Z` follows `a` and `\u{e9}` follows `e`; by bytes it is otherwise.
+    let page = vec![of("Z"), of("a"), of("f"), of("\u{e9}")];
+    feed.sync(page, &["\u{e9}"], 0).await;
+
+    assert_eq!(feed.cursor().await, Some(json!({ "text": "f" })));
+}
+
+pub async fn a_reduced_cursor_is_taken_when_nothing_is_unresolved(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.run_of(vec![version("a", 10)], 0).await;
+    feed.work_but(&[], 0).await;
+    let reduced = json!({ "page": "opaque", "seen": [1, 2] });
+
+    let moved = reduce(&feed, &run, reduced.clone()).await;
+
+    assert_eq!(
+        moved,
+        Some(CursorMove {
+            from: None,
+            to: reduced.clone()
+        })
+    );
+    assert_eq!(feed.cursor().await, Some(reduced));
+}
+
+// SYN-33
+pub async fn a_reduced_cursor_waits_for_everything(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    feed.sync(vec![version("a", 10)], &["a"], 0).await;
+    feed.win_lease(3600).await;
+    let run = feed.run_of(vec![version("b", 20)], 3600).await;
+    feed.work_but(&[], 3600).await;
+
+    let moved = reduce(&feed, &run, json!(20)).await;
+
+    assert_eq!(moved, None);
+    assert_eq!(feed.cursor().await, None);
+}
+
+// SYN-32
+pub async fn a_reduced_cursor_never_moves_backwards(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    set_cursor(&feed, &json!(100)).await;
+    let run = feed.run_of(vec![version("a", 50)], 0).await;
+    feed.work_but(&[], 0).await;
+
+    let moved = reduce(&feed, &run, json!(50)).await;
+
+    assert_eq!(moved, None);
+    assert_eq!(feed.cursor().await, Some(json!(100)));
+}
+
+pub async fn a_sorted_run_advances_the_cursor_while_it_enumerates(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open_sorted(0).await;
+    let next = PageEnd::Continue(2.into());
+    let page = vec![version("a", 10), version("b", 20), version("c", 30)];
+    let added = feed.add(run.id, page, next, 0).await;
+    let ids = stored(&added);
+    assert_eq!(advance(&feed, &run, feed.fence).await, None);
+    let work = feed.claim(3, 0).await;
+    for id in [ids[0], ids[2]] {
+        feed.settle(id, work.token, ItemOutcome::Succeeded, 1).await;
+    }
+
+    let moved = advance(&feed, &run, feed.fence).await;
+
+    assert_eq!(
+        moved,
+        Some(CursorMove {
+            from: None,
+            to: json!(10)
+        })
+    );
+    assert_eq!(feed.cursor().await, Some(json!(10)));
+    assert_eq!(advance(&feed, &run, feed.fence).await, None);
+}
+
+pub async fn an_unsorted_run_or_a_lost_fence_advances_nothing(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let comments = feed.other_stream("comments");
+    let unsorted = feed.open(0).await;
+    let sorted = comments.open_sorted(0).await;
+    let next = || PageEnd::Continue(2.into());
+    feed.add(unsorted.id, vec![version("a", 10)], next(), 0)
+        .await;
+    comments
+        .add(sorted.id, vec![version("a", 10)], next(), 0)
+        .await;
+    feed.work_but(&[], 0).await;
+
+    assert_eq!(advance(&feed, &unsorted, feed.fence).await, None);
+    for fence in [feed.fence - 1, feed.fence + 1] {
+        assert_eq!(advance(&comments, &sorted, fence).await, None);
+    }
+    assert_eq!(feed.cursor().await, None);
+    assert_eq!(comments.cursor().await, None);
+    assert!(advance(&comments, &sorted, feed.fence).await.is_some());
+}
+
+pub async fn a_sorted_run_does_not_move_the_cursor_backwards(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    set_cursor(&feed, &json!(100)).await;
+    let run = feed.open_sorted(0).await;
+    let next = PageEnd::Continue(2.into());
+    feed.add(run.id, vec![version("a", 10)], next, 0).await;
+    feed.work_but(&[], 0).await;
+
+    assert_eq!(advance(&feed, &run, feed.fence).await, None);
+    assert_eq!(feed.cursor().await, Some(json!(100)));
+}
+
+// INV-06: a late job moves no cursor.
+pub async fn a_late_settlement_lets_no_cursor_pass(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed
+        .run_of(vec![version("a", 10), version("b", 20)], 0)
+        .await;
+    let late = feed.claim(1, 0).await;
+    let now = LEASE_SECONDS;
+    feed.work_but(&["a"], now).await;
+    let id = late.only().id;
+    feed.settle(id, late.token, ItemOutcome::Succeeded, now + 1)
+        .await;
+
+    feed.end(run.id, now + 2).await;
+
+    assert_eq!(feed.cursor().await, None, "`a` failed, whatever was late");
+}
+
+pub async fn an_operator_sets_the_cursor_of_one_stream(subject: &Subject) {
+    let owned = subject.integration_of(1).await;
+    let issues = Feed::of(subject, owned.id).await;
+    let comments = issues.other_stream("comments");
+    set_cursor(&issues, &json!(100)).await;
+    set_cursor(&comments, &json!({ "text": "b" })).await;
+    let set = |scope: Scope, cursor: Json| async move {
+        let syncs = &subject.ports.syncs;
+        let stream = super::feed::stream("issues");
+        let set = syncs.set_cursor(owned.id, &scope, &stream, &cursor, at(1));
+        set.await.unwrap()
+    };
+
+    assert!(!set(scope(2), json!(1)).await);
+    assert_eq!(issues.cursor().await, Some(json!(100)));
+    assert!(set(scope(1), json!(50)).await, "backwards is the operator's right");
+    assert_eq!(issues.cursor().await, Some(json!(50)));
+    assert_eq!(comments.cursor().await, Some(json!({ "text": "b" })));
+}

@@ -1,0 +1,158 @@
+//! Building a client.
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::OnceCell;
+
+use super::{IntegrationClient, Shared, UnrecordedPolicy, events::Events};
+use crate::{
+    body::BodyCaps,
+    encryptor::Keys,
+    event::EventSink,
+    integration::HealthPolicy,
+    provider::{DuplicateProvider, Provider, ProviderRegistry, ProviderSettings},
+    store::Ports,
+    transport::HttpTransport,
+};
+
+/// A client cannot be built like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// There is no transport.
+    #[error("a client needs a transport; give it one with `transport`")]
+    NoTransport,
+    /// Two providers share a key.
+    #[error(transparent)]
+    DuplicateProvider(#[from] DuplicateProvider),
+    /// Event sinks are served on a task, which needs a runtime.
+    #[error("a client with event sinks is built within a tokio runtime")]
+    NoRuntime,
+}
+
+/// Collects what a client is made of.
+#[must_use = "a builder does nothing until it is built"]
+pub struct ClientBuilder {
+    ports: Ports,
+    keys: Keys,
+    transport: Option<Arc<dyn HttpTransport>>,
+    registry: Result<ProviderRegistry, DuplicateProvider>,
+    sinks: Vec<Arc<dyn EventSink>>,
+    health_policy: HealthPolicy,
+    caps: BodyCaps,
+    unrecorded: UnrecordedPolicy,
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    pub(super) fn new(ports: Ports, keys: Keys) -> Self {
+        Self {
+            ports,
+            keys,
+            transport: None,
+            registry: Ok(ProviderRegistry::default()),
+            sinks: Vec::new(),
+            health_policy: HealthPolicy::default(),
+            caps: BodyCaps::default(),
+            unrecorded: UnrecordedPolicy::default(),
+        }
+    }
+
+    /// What requests are sent over.
+    pub fn transport(mut self, transport: impl HttpTransport + 'static) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// What requests are sent over, where it is shared already.
+    pub fn shared_transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Registers a provider as it comes.
+    pub fn provider(self, provider: impl Provider + 'static) -> Self {
+        self.provider_with(provider, ProviderSettings::default())
+    }
+
+    /// Registers a provider with settings: another base URL, application credentials.
+    pub fn provider_with(
+        self,
+        provider: impl Provider + 'static,
+        settings: ProviderSettings,
+    ) -> Self {
+        self.shared_provider(Arc::new(provider), settings)
+    }
+
+    /// Registers a provider that is shared already.
+    pub fn shared_provider(
+        mut self,
+        provider: Arc<dyn Provider>,
+        settings: ProviderSettings,
+    ) -> Self {
+        self.registry = self.registry.and_then(|mut registry| {
+            registry.register(provider, settings)?;
+            Ok(registry)
+        });
+        self
+    }
+
+    /// Adds a sink for events.
+    pub fn event_sink(mut self, sink: impl EventSink + 'static) -> Self {
+        self.sinks.push(Arc::new(sink));
+        self
+    }
+
+    /// How many outages lead to which health.
+    pub fn health_policy(mut self, policy: HealthPolicy) -> Self {
+        self.health_policy = policy;
+        self
+    }
+
+    /// How much of a body the log keeps.
+    pub fn body_caps(mut self, caps: BodyCaps) -> Self {
+        self.caps = caps;
+        self
+    }
+
+    /// What to do when a call was made and cannot be recorded.
+    pub fn when_unrecorded(mut self, policy: UnrecordedPolicy) -> Self {
+        self.unrecorded = policy;
+        self
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BuildError`] without a transport, with two providers of one key, or with event
+    /// sinks outside of a tokio runtime.
+    pub fn build(self) -> Result<IntegrationClient, BuildError> {
+        let transport = self.transport.ok_or(BuildError::NoTransport)?;
+        let registry = self.registry?;
+        if !self.sinks.is_empty() && tokio::runtime::Handle::try_current().is_err() {
+            return Err(BuildError::NoRuntime);
+        }
+        let shared = Shared {
+            ports: self.ports,
+            keys: self.keys,
+            transport,
+            registry,
+            health_policy: self.health_policy,
+            caps: self.caps,
+            unrecorded: self.unrecorded,
+            events: Events::start(self.sinks),
+            keys_verified: OnceCell::new(),
+        };
+        Ok(IntegrationClient {
+            shared: Arc::new(shared),
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! One HTTP call, as it is put together.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Answer, CallError, CallErrorKind, IntegrationHandle};
+use crate::request::{Related, RelatedId};
+
+/// A call that has not been made yet. Nothing happens until [`send`](Self::send) or
+/// [`json`](Self::json) is awaited.
+#[must_use = "a call does nothing until it is sent"]
+#[derive(Debug)]
+pub struct Call {
+    pub(super) handle: IntegrationHandle,
+    pub(super) draft: Draft,
+    wrong: Option<String>,
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) endpoint: String,
+    pub(super) method: Method,
+    pub(super) params: BTreeMap<String, String>,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) timeout: Option<Duration>,
+    pub(super) related: Option<Related>,
+}
+
+impl Draft {
+    pub(super) fn new(method: Method, endpoint: String) -> Self {
+        Self {
+            endpoint,
+            method,
+            params: BTreeMap::new(),
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            timeout: None,
+            related: None,
+        }
+    }
+}
+
+impl Call {
+    pub(super) fn new(handle: IntegrationHandle, method: Method, endpoint: String) -> Self {
+        Self {
+            handle,
+            draft: Draft::new(method, endpoint),
+            wrong: None,
+        }
+    }
+
+    /// Gives `{name}` of the endpoint a value, which stays one segment whatever it holds.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "`42` reads better than `&42` in a call"
+    )]
+    pub fn param(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.draft.params.insert(name.into(), value.to_string());
+        self
+    }
+
+    /// Adds a pair to the query.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "`42` reads better than `&42` in a call"
+    )]
+    pub fn query(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.draft.query.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Adds a header. Authentication is the provider's, and comes on top.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        let pair = (
+            HeaderName::try_from(name.as_ref()),
+            HeaderValue::try_from(value.as_ref()),
+        );
+        if let (Ok(name), Ok(value)) = pair {
+            self.draft.headers.append(name, value);
+        } else {
+            self.wrong = Some("a header's name or value is not one HTTP takes".to_owned());
+        }
+        self
+    }
+
+    /// Sends `body` as JSON.
+    pub fn body(mut self, body: &(impl Serialize + ?Sized)) -> Self {
+        if let Ok(json) = serde_json::to_vec(body) {
+            return self.bytes(json, "application/json");
+        }
+        self.wrong = Some("the body cannot be written as JSON".to_owned());
+        self
+    }
+
+    /// Sends `body` as it is.
+    pub fn bytes(mut self, body: impl Into<Bytes>, content_type: &'static str) -> Self {
+        self.draft.body = body.into();
+        self.draft
+            .headers
+            .entry(header::CONTENT_TYPE)
+            .or_insert(HeaderValue::from_static(content_type));
+        self
+    }
+
+    /// Ends the attempt after so long, instead of the transport's own limit.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.draft.timeout = Some(timeout);
+        self
+    }
+
+    /// Notes what entity of the application the call is about.
+    pub fn related_to(mut self, related_type: impl Into<String>, id: impl Into<RelatedId>) -> Self {
+        self.draft.related = Some(Related {
+            related_type: related_type.into(),
+            id: id.into(),
+        });
+        self
+    }
+
+    /// Makes the call. Statuses below 400 are answers.
+    ///
+    /// Not cancel safe: when the future is dropped after the request went out, the other side may
+    /// have acted on it, and the attempt may not be recorded.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`CallError`], with the answer where the other side gave one.
+    pub async fn send(self) -> Result<Answer, CallError> {
+        if let Some(wrong) = self.wrong {
+            return Err(CallError::new(CallErrorKind::Invalid, wrong));
+        }
+        self.handle.send(self.draft).await
+    }
+
+    /// Makes the call and reads the answer as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); of kind [`CallErrorKind::UnexpectedStatus`] for a status outside
+    /// 2xx, and of kind [`CallErrorKind::SchemaDrift`], naming the field, where the answer is not
+    /// a `T`.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, CallError> {
+        let answer = self.send().await?;
+        if answer.status.is_success() {
+            return answer.json();
+        }
+        let message = format!(
+            "the other side answered {}, which has no body to read",
+            answer.status
+        );
+        Err(CallError::new(CallErrorKind::UnexpectedStatus, message).with_answer(answer))
+    }
+}
+
+/// A call whose method comes last.
+#[must_use = "a call does nothing until it is sent"]
+#[derive(Debug)]
+pub struct CallAt(pub(super) Call);
+
+macro_rules! verbs_last {
+    ($($(#[$doc:meta])* $verb:ident => $method:ident),+ $(,)?) => {
+        impl CallAt {
+            /// Gives `{name}` of the endpoint a value.
+            pub fn param(self, name: impl Into<String>, value: impl ToString) -> Self {
+                Self(self.0.param(name, value))
+            }
+
+            /// Adds a pair to the query.
+            pub fn query(self, name: impl Into<String>, value: impl ToString) -> Self {
+                Self(self.0.query(name, value))
+            }
+
+            /// With any method.
+            pub fn method(mut self, method: Method) -> Call {
+                self.0.draft.method = method;
+                self.0
+            }
+
+            $($(#[$doc])* pub fn $verb(self) -> Call {
+                self.method(Method::$method)
+            })+
+        }
+    };
+}
+
+verbs_last! {
+    /// As a `GET`.
+    get => GET,
+    /// As a `POST`.
+    post => POST,
+    /// As a `PUT`.
+    put => PUT,
+    /// As a `PATCH`.
+    patch => PATCH,
+    /// As a `DELETE`.
+    delete => DELETE,
+    /// As a `HEAD`.
+    head => HEAD,
+}
+
+impl From<i64> for RelatedId {
+    fn from(id: i64) -> Self {
+        Self::Number(id)
+    }
+}
+
+impl From<&str> for RelatedId {
+    fn from(id: &str) -> Self {
+        Self::Text(id.to_owned())
+    }
+}
+
+impl From<String> for RelatedId {
+    fn from(id: String) -> Self {
+        Self::Text(id)
+    }
+}

@@ -1,0 +1,217 @@
+//! The client: calls on behalf of integrations, and the integrations themselves.
+
+mod accounts;
+mod answer;
+mod attempt;
+mod builder;
+mod call;
+mod connection;
+mod endpoint;
+mod error;
+mod events;
+mod install;
+mod keys;
+mod sdk;
+mod settle;
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::OnceCell;
+
+use crate::{
+    body::BodyCaps,
+    encryptor::Keys,
+    integration::{HealthPolicy, IntegrationRef, Owner, Scope},
+    provider::ProviderRegistry,
+    store::Ports,
+    transport::HttpTransport,
+};
+
+pub use accounts::{AccountError, AccountUpdate};
+pub use answer::Answer;
+pub use builder::{BuildError, ClientBuilder};
+pub use call::{Call, CallAt};
+pub use error::{CallError, CallErrorKind};
+pub use install::{Install, InstallError, PreparedInstall, ProbeReport};
+pub use keys::{KeyMismatch, verify_keys};
+pub use sdk::{CallContext, Reported};
+pub use settle::UnrecordedPolicy;
+
+/// What every handle shares.
+struct Shared {
+    ports: Ports,
+    keys: Keys,
+    transport: Arc<dyn HttpTransport>,
+    registry: ProviderRegistry,
+    health_policy: HealthPolicy,
+    caps: BodyCaps,
+    unrecorded: UnrecordedPolicy,
+    events: events::Events,
+    keys_verified: OnceCell<()>,
+}
+
+impl Shared {
+    /// Compares this process's keys with the database's, once.
+    async fn keys_verified(&self) -> Result<(), CallError> {
+        let verify = async || {
+            verify_keys(&*self.ports.keys, &*self.keys.encryptor, &*self.ports.clock).await
+        };
+        let verified = self.keys_verified.get_or_try_init(verify).await;
+        verified.map_err(|error| {
+            CallError::new(CallErrorKind::Credentials, error.to_string()).with_source(error)
+        })?;
+        Ok(())
+    }
+}
+
+/// The entry to everything: cheap to clone, and safe to share.
+///
+/// Calls and changes are made within a [`Scope`]: [`for_owner`](Self::for_owner) is for code that
+/// acts for one tenant, and cannot reach anything of another; [`operator`](Self::operator) is for
+/// the rest.
+#[derive(Clone)]
+pub struct IntegrationClient {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for IntegrationClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntegrationClient")
+            .field("providers", &self.shared.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IntegrationClient {
+    /// Begins a client over a store (or [`Ports`]) and keys.
+    pub fn builder(ports: impl Into<Ports>, keys: impl Into<Keys>) -> ClientBuilder {
+        ClientBuilder::new(ports.into(), keys.into())
+    }
+
+    /// The integrations of one owner, and no others.
+    #[must_use]
+    pub fn for_owner(&self, owner: &Owner) -> ScopedClient {
+        self.within(Scope::Owner(owner.clone()))
+    }
+
+    /// Every integration.
+    #[must_use]
+    pub fn operator(&self) -> ScopedClient {
+        self.within(Scope::Operator)
+    }
+
+    fn within(&self, scope: Scope) -> ScopedClient {
+        ScopedClient {
+            shared: Arc::clone(&self.shared),
+            scope,
+        }
+    }
+
+    /// The providers it knows.
+    #[must_use]
+    pub fn providers(&self) -> &ProviderRegistry {
+        &self.shared.registry
+    }
+
+    /// The ports it works with.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.shared.ports
+    }
+
+    /// Compares this process's keys with those the database is sealed with. Calls do so by
+    /// themselves before the first credential is opened or sealed; a program does it when it
+    /// starts.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`KeyMismatch`] when this process must not work on this database.
+    pub async fn verify_keys(&self) -> Result<(), KeyMismatch> {
+        let Shared { ports, keys, .. } = &*self.shared;
+        verify_keys(&*ports.keys, &*keys.encryptor, &*ports.clock).await
+    }
+
+    /// Waits until event sinks have had everything. Events of later calls are dropped.
+    pub async fn shutdown(&self) {
+        self.shared.events.drain().await;
+    }
+}
+
+/// A client within a scope.
+#[derive(Clone)]
+pub struct ScopedClient {
+    shared: Arc<Shared>,
+    scope: Scope,
+}
+
+impl fmt::Debug for ScopedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedClient")
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ScopedClient {
+    /// A handle on one integration. Whether it is there shows when it is used.
+    #[must_use]
+    pub fn integration(&self, integration: impl Into<IntegrationRef>) -> IntegrationHandle {
+        IntegrationHandle {
+            shared: Arc::clone(&self.shared),
+            scope: self.scope.clone(),
+            reference: integration.into(),
+        }
+    }
+}
+
+/// A handle on one integration within a scope.
+#[derive(Clone)]
+pub struct IntegrationHandle {
+    shared: Arc<Shared>,
+    scope: Scope,
+    reference: IntegrationRef,
+}
+
+impl fmt::Debug for IntegrationHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntegrationHandle")
+            .field("integration", &self.reference)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! verbs_first {
+    ($($(#[$doc:meta])* $verb:ident => $method:ident),+ $(,)?) => {
+        impl IntegrationHandle {
+            $($(#[$doc])* pub fn $verb(&self, endpoint: impl Into<String>) -> Call {
+                Call::new(self.clone(), http::Method::$method, endpoint.into())
+            })+
+        }
+    };
+}
+
+verbs_first! {
+    /// A `GET` of an endpoint.
+    ///
+    /// Endpoints are templates of paths, `/repos/{owner}/{repo}/issues/{n}`; what stands in braces
+    /// is a parameter of the call, else a setting of the integration. The log keeps the template.
+    get => GET,
+    /// A `POST` to an endpoint, as for [`get`](Self::get).
+    post => POST,
+    /// A `PUT` to an endpoint, as for [`get`](Self::get).
+    put => PUT,
+    /// A `PATCH` of an endpoint, as for [`get`](Self::get).
+    patch => PATCH,
+    /// A `DELETE` of an endpoint, as for [`get`](Self::get).
+    delete => DELETE,
+    /// A `HEAD` of an endpoint, as for [`get`](Self::get).
+    head => HEAD,
+}
+
+impl IntegrationHandle {
+    /// A call whose method comes last: `at("/issues").query("state", "open").get()`.
+    pub fn at(&self, endpoint: impl Into<String>) -> CallAt {
+        CallAt(Call::new(self.clone(), http::Method::GET, endpoint.into()))
+    }
+}

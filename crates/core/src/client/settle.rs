@@ -1,0 +1,212 @@
+//! Settlement: what an attempt leaves behind, and what is told of it.
+
+use super::{CallError, CallErrorKind, Shared};
+use crate::{
+    event::{Event, EventKind},
+    id::RequestId,
+    integration::{AuthorizationStatus, HealthStatus, HealthVerdict, Integration},
+    request::{CallOutcome, FailureClass, NewRequest, Recorded, Related},
+};
+
+/// What there is to write down of an attempt; redacted already.
+pub(super) struct Attempted {
+    pub(super) endpoint: String,
+    pub(super) method: String,
+    pub(super) path: Option<String>,
+    pub(super) status: Option<u16>,
+    pub(super) request_data: Option<String>,
+    pub(super) response_data: Option<String>,
+    pub(super) error: Option<String>,
+    pub(super) class: Option<FailureClass>,
+    pub(super) provider_request_id: Option<String>,
+    pub(super) duration_ms: i32,
+    pub(super) related: Option<Related>,
+}
+
+/// What to do when a call was made and its row cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnrecordedPolicy {
+    /// The caller gets the answer; [`EventKind::RequestUnrecorded`] tells of it.
+    #[default]
+    AnswerAndReport,
+    /// The caller gets an error of kind [`CallErrorKind::Unrecorded`] that carries the answer.
+    FailCall,
+}
+
+impl Shared {
+    /// Writes an attempt down and tells of what it changed; the row, if it could be written.
+    ///
+    /// The error is one of kind [`CallErrorKind::Unrecorded`]. Nothing here changes what the
+    /// other side did, so nothing here may look like a reason to call again.
+    pub(super) async fn settle(
+        &self,
+        integration: &Integration,
+        attempted: Attempted,
+    ) -> Result<Option<RequestId>, CallError> {
+        let outcome = self.outcome(integration, attempted);
+        let recorded = match self
+            .ports
+            .journal
+            .record(std::slice::from_ref(&outcome))
+            .await
+        {
+            Ok(results) => match results.into_iter().next() {
+                Some(Ok(recorded)) => Ok(recorded),
+                Some(Err(rejected)) => Err(rejected.to_string()),
+                None => Err("the store did not answer for the row".to_owned()),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        match recorded {
+            Ok(recorded) => {
+                self.tell(integration, &outcome, &recorded);
+                Ok(Some(recorded.id))
+            }
+            Err(reason) => {
+                self.tell_unrecorded(integration, &outcome, &reason);
+                match self.unrecorded {
+                    UnrecordedPolicy::AnswerAndReport => Ok(None),
+                    UnrecordedPolicy::FailCall => Err(CallError::new(
+                        CallErrorKind::Unrecorded,
+                        format!("the call was made and could not be recorded: {reason}"),
+                    )),
+                }
+            }
+        }
+    }
+
+    fn outcome(&self, integration: &Integration, attempted: Attempted) -> CallOutcome {
+        let health = match &attempted.class {
+            None => HealthVerdict::Success,
+            Some(FailureClass::Upstream) => HealthVerdict::Outage,
+            Some(_) => HealthVerdict::Neutral,
+        };
+        let authorization = authorization(integration, &attempted);
+        let attempt = NewRequest {
+            integration_id: integration.id,
+            endpoint: attempted.endpoint,
+            method: attempted.method,
+            path: attempted.path,
+            status_code: attempted.status,
+            request_data: attempted.request_data,
+            response_data: attempted.response_data,
+            error: attempted.error,
+            failure_class: attempted.class,
+            idempotency_key: None,
+            provider_request_id: attempted.provider_request_id,
+            duration_ms: Some(attempted.duration_ms),
+            retry_of: None,
+            attempt: 1,
+            related: attempted.related,
+            sync_log_id: None,
+            created_at: self.ports.clock.now(),
+        };
+        CallOutcome {
+            attempt: attempt.fitted(),
+            health,
+            health_policy: self.health_policy,
+            authorization,
+            circuit: None,
+            completion: None,
+        }
+    }
+
+    fn tell(&self, integration: &Integration, outcome: &CallOutcome, recorded: &Recorded) {
+        let attempt = &outcome.attempt;
+        let duration_ms = attempt.duration_ms.unwrap_or_default();
+        let (request_id, status_code) = (recorded.id, attempt.status_code);
+        tracing::debug!(
+            provider = %integration.provider,
+            integration_id = %integration.id,
+            %request_id,
+            endpoint = attempt.endpoint,
+            status_code,
+            duration_ms,
+            "recorded an attempt"
+        );
+        self.emit(
+            integration,
+            match &attempt.failure_class {
+                None => EventKind::RequestCompleted {
+                    request_id,
+                    status_code,
+                    duration_ms,
+                },
+                Some(class) => EventKind::RequestFailed {
+                    request_id,
+                    class: class.clone(),
+                    status_code,
+                    duration_ms,
+                },
+            },
+        );
+        if let Some(moved) = &recorded.health {
+            let consecutive_failures = moved.consecutive_failures;
+            if moved.to == HealthStatus::Disabled {
+                self.emit(
+                    integration,
+                    EventKind::IntegrationDisabled {
+                        consecutive_failures,
+                    },
+                );
+            }
+            self.emit(
+                integration,
+                EventKind::HealthChanged {
+                    from: moved.from.clone(),
+                    to: moved.to.clone(),
+                    consecutive_failures,
+                },
+            );
+        }
+        let refused = matches!(
+            outcome.authorization,
+            Some((_, AuthorizationStatus::NeedsReauthorization))
+        );
+        if recorded.authorization_changed && refused {
+            self.emit(integration, EventKind::AuthorizationNeeded);
+        }
+    }
+
+    fn tell_unrecorded(&self, integration: &Integration, outcome: &CallOutcome, reason: &str) {
+        tracing::error!(
+            provider = %integration.provider,
+            integration_id = %integration.id,
+            endpoint = outcome.attempt.endpoint,
+            status_code = outcome.attempt.status_code,
+            reason,
+            "an attempt was made and could not be recorded"
+        );
+        self.emit(
+            integration,
+            EventKind::RequestUnrecorded {
+                endpoint: outcome.attempt.endpoint.clone(),
+                reason: reason.to_owned(),
+            },
+        );
+    }
+
+    /// Queues an event about an integration.
+    pub(super) fn emit(&self, integration: &Integration, kind: EventKind) {
+        self.events.emit(Event {
+            at: self.ports.clock.now(),
+            integration_id: Some(integration.id),
+            kind,
+        });
+    }
+}
+
+/// What an attempt says about the credentials: 401 and 403 that are no throttle refuse them, a
+/// success accepts them again (W-HLT-3).
+fn authorization(
+    integration: &Integration,
+    attempted: &Attempted,
+) -> Option<(i64, AuthorizationStatus)> {
+    let finding = match (&attempted.class, attempted.status) {
+        (Some(FailureClass::Client), Some(401 | 403)) => AuthorizationStatus::NeedsReauthorization,
+        (None, Some(200..300)) => AuthorizationStatus::Ok,
+        _ => return None,
+    };
+    let is_news = finding != integration.authorization_status;
+    is_news.then_some((integration.credentials_generation, finding))
+}

@@ -1,0 +1,91 @@
+//! The providers an application has, and how it set them up.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use url::Url;
+
+use super::{Account, Credentials, Provider, ProviderError};
+use crate::{transport::AllowPrivate, value::ProviderKey};
+
+/// How an application set a provider up.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderSettings {
+    /// In place of the provider's own base URL: an enterprise server, a proxy, a twin.
+    pub base_url: Option<Url>,
+    /// Networks that are not public and that its calls may reach all the same.
+    pub allow_private: AllowPrivate,
+    /// The application's credentials, behind those of each integration.
+    pub application: Credentials,
+}
+
+/// A provider with its settings.
+#[derive(Clone)]
+pub struct Registered {
+    /// The provider.
+    pub provider: Arc<dyn Provider>,
+    /// Its settings.
+    pub settings: ProviderSettings,
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered")
+            .field("provider", &self.provider.key())
+            .field("settings", &self.settings)
+            .finish()
+    }
+}
+
+impl Registered {
+    /// Where the provider's API is for an account.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ProviderError`] where a setting that takes part in it is missing or wrong.
+    pub fn base_url(&self, account: &Account<'_>) -> Result<Url, ProviderError> {
+        match &self.settings.base_url {
+            Some(url) => Ok(url.clone()),
+            None => self.provider.base_url(account),
+        }
+    }
+}
+
+/// There are two providers of one key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the provider `{0}` is registered twice")]
+pub struct DuplicateProvider(pub ProviderKey);
+
+/// The providers by their keys.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderRegistry(BTreeMap<ProviderKey, Registered>);
+
+impl ProviderRegistry {
+    /// Registers a provider.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DuplicateProvider`] where there is one of its key.
+    pub fn register(
+        &mut self,
+        provider: Arc<dyn Provider>,
+        settings: ProviderSettings,
+    ) -> Result<(), DuplicateProvider> {
+        let key = provider.key();
+        if self.0.contains_key(&key) {
+            return Err(DuplicateProvider(key));
+        }
+        self.0.insert(key, Registered { provider, settings });
+        Ok(())
+    }
+
+    /// The provider of a key.
+    #[must_use]
+    pub fn get(&self, key: &ProviderKey) -> Option<&Registered> {
+        self.0.get(key)
+    }
+
+    /// All of them, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&ProviderKey, &Registered)> {
+        self.0.iter()
+    }
+}

@@ -1,0 +1,65 @@
+//! Working inside a caller's transaction.
+
+use async_trait::async_trait;
+use integrations_core::store::{StoreError, StoreErrorKind};
+use integrations_store_sql::{Backend, Dialect, Session, SqlError};
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+use crate::session::{InTransaction, Prepared, Single};
+
+/// A caller's transaction, with a savepoint for each of ours.
+#[derive(Debug)]
+pub struct PgLent<'t> {
+    connection: Mutex<&'t mut PgConnection>,
+    prepared: Prepared,
+}
+
+impl<'t> PgLent<'t> {
+    pub(crate) fn new(connection: &'t mut PgConnection, prepared: Prepared) -> Self {
+        Self {
+            connection: Mutex::new(connection),
+            prepared,
+        }
+    }
+
+    /// The connection, once no other call of this store uses it.
+    async fn lock(&self) -> Result<MappedMutexGuard<'_, PgConnection>, SqlError> {
+        let guard = self.connection.lock().await;
+        let connection = MutexGuard::map(guard, |connection| &mut **connection);
+        if connection.is_in_transaction() {
+            return Ok(connection);
+        }
+        let why =
+            "`within` was given a connection that is in no transaction: begin one on it first";
+        Err(StoreError::new(StoreErrorKind::Unsupported, why).into())
+    }
+
+    async fn single(&self, wrapped: bool) -> Result<Box<dyn Session + '_>, SqlError> {
+        Ok(Box::new(Single {
+            connection: self.lock().await?,
+            prepared: self.prepared,
+            wrapped,
+        }))
+    }
+}
+
+#[async_trait]
+impl Backend for PgLent<'_> {
+    const DIALECT: Dialect = Dialect::Postgres;
+
+    async fn read(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        self.single(false).await
+    }
+
+    async fn write(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        self.single(true).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        let connection = self.lock().await?;
+        Ok(Box::new(
+            InTransaction::begin(connection, self.prepared).await?,
+        ))
+    }
+}

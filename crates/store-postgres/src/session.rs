@@ -1,0 +1,182 @@
+//! Statements on a connection, and transactions.
+
+use std::ops::DerefMut;
+
+use async_trait::async_trait;
+use integrations_store_sql::{SqlError, backend::Session, row::Row, statement::Statement};
+use sea_query::Values;
+use sea_query_sqlx::SqlxValues;
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, SqlSafeStr as _,
+    postgres::{PgQueryResult, PgRow},
+    query::Query,
+};
+// Savepoints of a borrowed connection have to outlive a borrow; `sqlx::Transaction` cannot.
+use sqlx_core::transaction::TransactionManager as _;
+
+use crate::{
+    cells::PgCells,
+    error::{is_stale_plan, sorted},
+};
+
+type Transactions = <Postgres as sqlx::Database>::TransactionManager;
+
+/// Whether statements are prepared once and kept by the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Prepared {
+    Kept,
+    Never,
+}
+
+/// Single statements, each on its own.
+pub(crate) struct Single<C> {
+    pub(crate) connection: C,
+    pub(crate) prepared: Prepared,
+    /// Whether each statement runs in a transaction or savepoint of its own: so that a proxy
+    /// keeps its round trips together, or so that its failure leaves a caller's transaction
+    /// alive.
+    pub(crate) wrapped: bool,
+}
+
+#[async_trait]
+impl<C: DerefMut<Target = PgConnection> + Send> Session for Single<C> {
+    async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, SqlError> {
+        if !self.wrapped {
+            return query(&mut self.connection, statement, self.prepared).await;
+        }
+        let mut transaction = self.connection.begin().await.map_err(sorted)?;
+        let rows = query(&mut transaction, statement, self.prepared).await?;
+        transaction.commit().await.map_err(sorted)?;
+        Ok(rows)
+    }
+
+    async fn execute(&mut self, statement: Statement) -> Result<u64, SqlError> {
+        if !self.wrapped {
+            return execute(&mut self.connection, statement, self.prepared).await;
+        }
+        let mut transaction = self.connection.begin().await.map_err(sorted)?;
+        let changed = execute(&mut transaction, statement, self.prepared).await?;
+        transaction.commit().await.map_err(sorted)?;
+        Ok(changed)
+    }
+
+    async fn script(&mut self, sql: &str) -> Result<(), SqlError> {
+        script(&mut self.connection, sql).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), SqlError> {
+        Ok(())
+    }
+}
+
+/// A transaction, or a savepoint within a caller's. Dropping it rolls it back.
+pub(crate) struct InTransaction<C: DerefMut<Target = PgConnection>> {
+    connection: C,
+    prepared: Prepared,
+    open: bool,
+}
+
+impl<C: DerefMut<Target = PgConnection>> InTransaction<C> {
+    pub(crate) async fn begin(mut connection: C, prepared: Prepared) -> Result<Self, SqlError> {
+        // The ports count on this level, whatever the server's default is. A savepoint takes
+        // that of the transaction around it.
+        let begin = (!connection.is_in_transaction())
+            .then(|| "BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str());
+        Transactions::begin(&mut connection, begin)
+            .await
+            .map_err(sorted)?;
+        Ok(Self {
+            connection,
+            prepared,
+            open: true,
+        })
+    }
+}
+
+#[async_trait]
+impl<C: DerefMut<Target = PgConnection> + Send> Session for InTransaction<C> {
+    async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, SqlError> {
+        query(&mut self.connection, statement, self.prepared).await
+    }
+
+    async fn execute(&mut self, statement: Statement) -> Result<u64, SqlError> {
+        execute(&mut self.connection, statement, self.prepared).await
+    }
+
+    async fn script(&mut self, sql: &str) -> Result<(), SqlError> {
+        script(&mut self.connection, sql).await
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), SqlError> {
+        Transactions::commit(&mut self.connection)
+            .await
+            .map_err(sorted)?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl<C: DerefMut<Target = PgConnection>> Drop for InTransaction<C> {
+    fn drop(&mut self) {
+        if self.open {
+            // Runs before the connection's next statement, or as it goes back to its pool.
+            Transactions::start_rollback(&mut self.connection);
+        }
+    }
+}
+
+async fn query(
+    connection: &mut PgConnection,
+    statement: Statement,
+    prepared: Prepared,
+) -> Result<Vec<Row>, SqlError> {
+    let rows: Result<Vec<PgRow>, _> = runnable(statement, prepared)
+        .fetch_all(&mut *connection)
+        .await;
+    let rows = judged(connection, rows).await?;
+    Ok(rows.into_iter().map(|row| Row::new(PgCells(row))).collect())
+}
+
+async fn execute(
+    connection: &mut PgConnection,
+    statement: Statement,
+    prepared: Prepared,
+) -> Result<u64, SqlError> {
+    let done: Result<PgQueryResult, _> = runnable(statement, prepared)
+        .execute(&mut *connection)
+        .await;
+    Ok(judged(connection, done).await?.rows_affected())
+}
+
+async fn script(connection: &mut PgConnection, sql: &str) -> Result<(), SqlError> {
+    let sql = sqlx::raw_sql(trusted(sql.into()));
+    connection.execute(sql).await.map_err(sorted)?;
+    Ok(())
+}
+
+fn runnable(statement: Statement, prepared: Prepared) -> Query<'static, Postgres, SqlxValues> {
+    let keep = statement.persistent && matches!(prepared, Prepared::Kept);
+    let values = SqlxValues(Values(statement.values));
+    sqlx::query_with(trusted(statement.sql), values).persistent(keep)
+}
+
+/// The one place that vouches for the text of statements: it comes from templates and sea-query,
+/// and values are bound.
+fn trusted(sql: std::sync::Arc<str>) -> AssertSqlSafe<std::sync::Arc<str>> {
+    AssertSqlSafe(sql)
+}
+
+/// Sorts an error. After one about a stale plan, statements are prepared anew.
+async fn judged<T>(
+    connection: &mut PgConnection,
+    result: Result<T, sqlx::Error>,
+) -> Result<T, SqlError> {
+    let error = match result {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    if is_stale_plan(&error) {
+        connection.clear_cached_statements().await.map_err(sorted)?;
+    }
+    Err(sorted(error))
+}

@@ -1,0 +1,220 @@
+//! Appending rows to `{requests}`.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use integrations_core::{
+    id::IntegrationId,
+    integration::{HealthStatus, HealthTransition, HealthVerdict},
+    request::{CallOutcome, NewRequest, RelatedId},
+};
+
+use super::completion;
+use crate::{
+    backend::{OwnCommit, Session},
+    checks::Fits,
+    error::SqlError,
+    statement::{InsertTemplate, RowValues, Statement},
+    store::SqlStore,
+};
+
+/// How many rows one statement appends: its values fit the limits of either database.
+pub(super) const MAX_ROWS: usize = 500;
+
+const COLUMNS: usize = 21;
+
+macro_rules! insert {
+    () => {
+        "INSERT INTO {requests} (id, integration_id, endpoint, method, path, status_code, \
+         request_data, response_data, error, failure_class, idempotency_key, \
+         provider_request_id, duration_ms, retry_of, attempt, related_type, related_id, \
+         related_key, sync_log_id, created_at, updated_at)"
+    };
+}
+
+/// Integrations that a success would change. Neither the disabled nor those in a state of a newer
+/// version heal by themselves.
+macro_rules! ill {
+    () => {
+        "removed_at IS NULL AND health_status IN ('healthy', 'degraded', 'failing') \
+         AND (consecutive_failures <> 0 OR health_status <> 'healthy')"
+    };
+}
+
+const APPEND: InsertTemplate = InsertTemplate {
+    head: insert!(),
+    columns: COLUMNS,
+    tail: "",
+};
+
+/// Locks what it heals in the order of ids, and knows by that what it was before.
+const APPEND_AND_HEAL: InsertTemplate = InsertTemplate {
+    head: concat!("WITH added AS (", insert!()),
+    columns: COLUMNS,
+    tail: concat!(
+        ") UPDATE {integrations} AS s SET health_status = 'healthy', consecutive_failures = 0, \
+         updated_at = $+2 FROM (SELECT id, health_status FROM {integrations} \
+         WHERE id = ANY($+1) AND ",
+        ill!(),
+        " ORDER BY id FOR NO KEY UPDATE) AS old WHERE s.id = old.id \
+         RETURNING s.id, old.health_status AS healed_from"
+    ),
+};
+
+/// Appends nothing where an integration is to be healed, which takes a transaction.
+const APPEND_UNLESS_ILL: InsertTemplate = InsertTemplate {
+    head: concat!(insert!(), " SELECT * FROM ("),
+    columns: COLUMNS,
+    tail: concat!(
+        ") WHERE NOT EXISTS (SELECT 1 FROM {integrations} \
+         WHERE id IN (SELECT value FROM json_each($+1)) AND ",
+        ill!(),
+        ")"
+    ),
+};
+
+impl<B: OwnCommit> SqlStore<B> {
+    /// Appends the rows.
+    pub(super) async fn append(
+        &self,
+        session: &mut dyn Session,
+        outcomes: &[CallOutcome],
+        ids: &[i64],
+    ) -> Result<(), SqlError> {
+        for (part, part_ids) in outcomes.chunks(MAX_ROWS).zip(ids.chunks(MAX_ROWS)) {
+            let statement = self.append_statement(&APPEND, part, part_ids);
+            session.execute(statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends the rows and heals the integrations of those that went well; the changes of
+    /// status. PostgreSQL's.
+    pub(super) async fn append_and_heal(
+        &self,
+        session: &mut dyn Session,
+        outcomes: &[CallOutcome],
+        ids: &[i64],
+    ) -> Result<HashMap<IntegrationId, HealthTransition>, SqlError> {
+        let statement = self
+            .append_statement(&APPEND_AND_HEAL, outcomes, ids)
+            .bind_numbers(&successful(outcomes))
+            .bind(last_end(outcomes));
+        let mut healed = HashMap::new();
+        for row in session.query(statement).await? {
+            let from: HealthStatus = row.get::<String>("healed_from")?.into();
+            if from != HealthStatus::Healthy {
+                let transition = HealthTransition {
+                    from,
+                    to: HealthStatus::Healthy,
+                    consecutive_failures: 0,
+                };
+                healed.insert(row.get("id")?, transition);
+            }
+        }
+        Ok(healed)
+    }
+
+    /// Appends the rows unless an integration is to be healed; whether it did. SQLite's.
+    pub(super) async fn append_unless_ill(
+        &self,
+        session: &mut dyn Session,
+        outcomes: &[CallOutcome],
+        ids: &[i64],
+    ) -> Result<bool, SqlError> {
+        let statement = self
+            .append_statement(&APPEND_UNLESS_ILL, outcomes, ids)
+            .bind_numbers(&successful(outcomes));
+        Ok(session.execute(statement).await? > 0)
+    }
+
+    fn append_statement(
+        &self,
+        template: &InsertTemplate,
+        outcomes: &[CallOutcome],
+        ids: &[i64],
+    ) -> Statement {
+        let rows = outcomes.iter().zip(ids);
+        let rows = rows.map(|(outcome, id)| values(self.row(), *id, &outcome.attempt));
+        self.insert(template, rows.collect())
+    }
+}
+
+/// The integrations of the entries that went well, each once, by id.
+fn successful(outcomes: &[CallOutcome]) -> Vec<i64> {
+    let mut ids: Vec<i64> = outcomes
+        .iter()
+        .filter(|o| o.health == HealthVerdict::Success)
+        .map(|o| o.attempt.integration_id.0)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// When the last attempt of the batch ended.
+fn last_end(outcomes: &[CallOutcome]) -> DateTime<Utc> {
+    let ends = outcomes.iter().map(|o| o.attempt.created_at);
+    ends.max().unwrap_or_default()
+}
+
+fn values(row: RowValues, id: i64, attempt: &NewRequest) -> RowValues {
+    let related = attempt.related.as_ref();
+    let (related_id, related_key) = match related.map(|related| &related.id) {
+        Some(RelatedId::Number(id)) => (Some(*id), None),
+        Some(RelatedId::Text(key)) => (None, Some(key)),
+        None => (None, None),
+    };
+    row.bind(id)
+        .bind(attempt.integration_id)
+        .bind(&attempt.endpoint)
+        .bind(&attempt.method)
+        .bind(attempt.path.as_ref())
+        .bind(attempt.status_code)
+        .bind(attempt.request_data.as_ref())
+        .bind(attempt.response_data.as_ref())
+        .bind(attempt.error.as_ref())
+        .bind(attempt.failure_class.as_ref().map(|class| class.as_str()))
+        .bind(attempt.idempotency_key.as_ref())
+        .bind(attempt.provider_request_id.as_ref())
+        .bind(attempt.duration_ms)
+        .bind(attempt.retry_of)
+        .bind(attempt.attempt)
+        .bind(related.map(|related| &related.related_type))
+        .bind(related_id)
+        .bind(related_key)
+        .bind(attempt.sync_log_id)
+        .bind(attempt.created_at)
+        .bind(attempt.created_at)
+}
+
+/// Whether everything of an entry fits its column.
+pub(super) fn check(outcome: &CallOutcome) -> Result<(), SqlError> {
+    let attempt = &outcome.attempt;
+    let related = attempt.related.as_ref();
+    let related_key = related.and_then(|related| match &related.id {
+        RelatedId::Number(_) => None,
+        RelatedId::Text(key) => Some(key.as_str()),
+    });
+    Fits::new()
+        .varchar(&*attempt.endpoint, NewRequest::MAX_ENDPOINT)
+        .varchar(&*attempt.method, NewRequest::MAX_METHOD)
+        .text(attempt.path.as_deref())
+        .smallint(attempt.status_code)
+        .text(attempt.request_data.as_deref())
+        .text(attempt.response_data.as_deref())
+        .text(attempt.error.as_deref())
+        .varchar(attempt.failure_class.as_ref().map(|c| c.as_str()), 16)
+        .varchar(
+            attempt.provider_request_id.as_deref(),
+            NewRequest::MAX_PROVIDER_REQUEST_ID,
+        )
+        .varchar(related.map(|related| &*related.related_type), 255)
+        .varchar(related_key, 191)
+        .varchar(outcome.authorization.as_ref().map(|(_, s)| s.as_str()), 32)
+        .verdict()?;
+    outcome
+        .completion
+        .as_ref()
+        .map_or(Ok(()), |completion| completion::fits(completion).verdict())
+}
