@@ -1,6 +1,6 @@
 //! [`SqlStore`]: the storage ports over a [`Backend`].
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicI64};
 
 use integrations_core::{
     store::{Batch, Rejected, StoreError},
@@ -22,6 +22,8 @@ pub struct SqlStore<B> {
     pub(crate) backend: B,
     pub(crate) statements: Arc<Statements>,
     pub(crate) ids: Arc<IdBlocks>,
+    /// The integration whose items were claimed last; the next claim begins behind it.
+    pub(crate) last_served: Arc<AtomicI64>,
 }
 
 impl<B> std::fmt::Debug for SqlStore<B> {
@@ -40,6 +42,7 @@ impl<B: Backend> SqlStore<B> {
             backend,
             statements: Arc::new(Statements::new(B::DIALECT, prefix)),
             ids: Arc::new(IdBlocks::new()),
+            last_served: Arc::default(),
         }
     }
 
@@ -50,6 +53,7 @@ impl<B: Backend> SqlStore<B> {
             backend,
             statements: Arc::clone(&self.statements),
             ids: Arc::new(ids),
+            last_served: Arc::clone(&self.last_served),
         }
     }
 

@@ -6,6 +6,7 @@ mod sync_lease;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use integrations_core::{
+    encryptor::Sealed,
     id::IntegrationId,
     integration::{
         AuthorizationChange, ClaimedIntegration, CredentialReplacement, HealthStatus,
@@ -16,7 +17,7 @@ use integrations_core::{
 };
 use sea_query::{Alias, Expr, ExprTrait as _};
 
-pub(super) use self::row::{circuit_override, rate_override};
+pub(super) use self::row::circuit_override;
 use self::row::{INTEGRATION_COLUMNS, integration, integration_columns};
 use crate::{
     backend::{OwnCommit, Session},
@@ -165,7 +166,7 @@ impl<B: OwnCommit> IntegrationStore for SqlStore<B> {
         ));
         let credentials = new.credentials.as_ref();
         Fits::new()
-            .text(credentials.map(|sealed| sealed.as_str()))
+            .text(credentials.map(Sealed::as_str))
             .verdict()?;
         let statement = self
             .sql(&CREATE)
@@ -218,22 +219,27 @@ impl<B: OwnCommit> IntegrationStore for SqlStore<B> {
         page: &PageRequest,
     ) -> Result<Page<Integration>, StoreError> {
         let (owner_type, owner_id, owner_key) = owner_columns(filter.owner.as_ref());
-        let mut query =
-            crate::page::select(&self.statements, "integrations", INTEGRATION_COLUMNS)
-                .within("id", scope)
-                .equal_opt("provider", filter.provider.as_ref())
-                .equal_opt("name", filter.name.as_ref())
-                .equal_opt("owner_type", owner_type)
-                .equal_opt("owner_id", owner_id)
-                .equal_opt("owner_key", owner_key)
-                .equal_opt("health_status", filter.health.as_ref().map(|h| h.as_str()))
-                .equal_opt("is_active", filter.is_active);
+        let mut query = crate::page::select(&self.statements, "integrations", INTEGRATION_COLUMNS)
+            .within("id", scope)
+            .equal_opt("provider", filter.provider.as_ref())
+            .equal_opt("name", filter.name.as_ref())
+            .equal_opt("owner_type", owner_type)
+            .equal_opt("owner_id", owner_id)
+            .equal_opt("owner_key", owner_key)
+            .equal_opt(
+                "health_status",
+                filter.health.as_ref().map(HealthStatus::as_str),
+            )
+            .equal_opt("is_active", filter.is_active);
         if !filter.include_removed {
             query = query.and(Expr::col(Alias::new("removed_at")).is_null());
         }
         let statement = query.page(page);
         let rows = self.backend.read().await?.query(statement).await?;
-        let found = rows.iter().map(integration).collect::<Result<Vec<_>, _>>()?;
+        let found = rows
+            .iter()
+            .map(integration)
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Page::from_overfull(found, page, |row| row.id.0))
     }
 
@@ -301,7 +307,7 @@ impl<B: OwnCommit> IntegrationStore for SqlStore<B> {
         let credentials = replacement.credentials.as_ref();
         let status = replacement.authorization_status.as_str();
         Fits::new()
-            .text(credentials.map(|sealed| sealed.as_str()))
+            .text(credentials.map(Sealed::as_str))
             .varchar(status, 32)
             .verdict()?;
         let replace = self

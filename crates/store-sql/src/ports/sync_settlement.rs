@@ -7,21 +7,19 @@ use chrono::{DateTime, Utc};
 use integrations_core::{
     id::SyncItemId,
     store::StoreError,
-    sync::{CheckpointOrder, ItemOutcome, ItemSettled, ItemSettlement, ItemStatus, SyncSettlement},
+    sync::{ItemOutcome, ItemSettled, ItemSettlement, ItemStatus, SyncSettlement},
 };
 use serde_json::{Value as Json, json};
 
 use super::{
     payload::hex,
     sync_counts::Recount,
-    sync_state::{ItemState, held_columns},
+    sync_state::{ItemState, state_columns},
 };
 use crate::{
     backend::{Backend, Session},
     checks::Fits,
-    dialect::time_text,
     error::SqlError,
-    row::Row,
     statement::Template,
     store::{SqlStore, retrying},
 };
@@ -34,49 +32,44 @@ impl<B: Backend> SqlStore<B> {
         &self,
         settlements: &[ItemSettlement],
     ) -> Result<Vec<ItemSettled>, SqlError> {
-        let mut session = self.backend.begin().await?;
-        let ids: Vec<i64> = settlements.iter().map(|one| one.id.0).collect();
-        let mut held = self.lock_claimed(&mut *session, &ids).await?;
-        let mut settled = BTreeMap::new();
-        let mut recount = Recount::default();
-        for settlement in settlements {
-            if let Some(item) = held.remove(&settlement.id)
-                && item.is_held(settlement)
-            {
-                let after = item.settled(settlement);
-                recount.moved(after.run_id, &item.status, &after.status);
-                settled.insert(after.id, after);
-            } else {
-                // Given twice, or not the token's.
-            }
-        }
         let Some(now) = settlements.iter().map(|one| one.now).max() else {
             return Ok(Vec::new());
         };
+        let ids: Vec<i64> = settlements.iter().map(|one| one.id.0).collect();
+        let mut session = self.backend.begin().await?;
+        let mut claimed = self.lock_claimed(&mut *session, &ids).await?;
+        let mut settled: BTreeMap<SyncItemId, ItemState> = BTreeMap::new();
+        let mut recount = Recount::default();
+        for settlement in settlements {
+            // Removed, so that an item given twice is settled once.
+            let item = claimed.remove(&settlement.id);
+            if let Some(before) = item.filter(|item| item.is_held(settlement)) {
+                let after = before.settled(settlement);
+                recount.moved(after.run_id, &before.status, &after.status);
+                settled.insert(after.id, after);
+            }
+        }
         if settled.is_empty() {
             return Ok(vec![ItemSettled::LeaseLost; settlements.len()]);
         }
-        let runs_of: BTreeMap<_, _> = settled.values().map(|item| (item.id, item.run_id)).collect();
-        let newest = succeeded_records(settled.values());
-        let mut written: Vec<ItemState> = settled.into_values().collect();
-        if !newest.is_empty() {
-            for older in self.lock_superseded(&mut *session, &newest, now).await? {
-                if runs_of.contains_key(&older.id) {
-                    continue;
-                }
+        let mut runs_of: BTreeMap<_, _> = (settled.values())
+            .map(|item| (item.id, item.run_id))
+            .collect();
+        let successes = successes(settled.values());
+        if !successes.is_empty() {
+            for older in self.lock_superseded(&mut *session, &successes, now).await? {
                 recount.moved(older.run_id, &older.status, &ItemStatus::Skipped);
-                written.push(older.ended(ItemStatus::Skipped, Some(SUPERSEDED.to_owned()), now));
+                let why = Some(SUPERSEDED.to_owned());
+                settled.insert(older.id, older.ended(ItemStatus::Skipped, why, now));
             }
+            self.record_successes(&mut *session, &successes, now).await?;
         }
+        let written: Vec<ItemState> = settled.into_values().collect();
         self.write_items(&mut *session, &written).await?;
-        if !newest.is_empty() {
-            self.record_successes(&mut *session, &newest, now).await?;
-        }
         let runs = self.recount(&mut *session, &recount, now).await?;
         session.commit().await?;
-        let mut left = runs_of;
         let answer = |settlement: &ItemSettlement| {
-            let Some(run_id) = left.remove(&settlement.id) else {
+            let Some(run_id) = runs_of.remove(&settlement.id) else {
                 return ItemSettled::LeaseLost;
             };
             let run = runs.get(&run_id);
@@ -98,13 +91,13 @@ impl<B: Backend> SqlStore<B> {
         const LOCK: Template = Template::each(
             concat!(
                 "SELECT ",
-                held_columns!("t"),
+                state_columns!(),
                 " FROM {sync_items} AS t WHERE t.id = ANY($1) \
                  AND t.status IN ('pending', 'processing') ORDER BY t.id FOR UPDATE"
             ),
             concat!(
                 "SELECT ",
-                held_columns!("t"),
+                state_columns!(),
                 " FROM {sync_items} AS t WHERE t.id IN (SELECT value FROM json_each($1)) \
                  AND t.status IN ('pending', 'processing') ORDER BY t.id"
             ),
@@ -122,13 +115,13 @@ impl<B: Backend> SqlStore<B> {
     async fn lock_superseded(
         &self,
         session: &mut dyn Session,
-        newest: &[Success<'_>],
+        successes: &[Json],
         now: DateTime<Utc>,
     ) -> Result<Vec<ItemState>, SqlError> {
         const LOCK: Template = Template::each(
             concat!(
                 "SELECT ",
-                held_columns!("t"),
+                state_columns!(),
                 " FROM jsonb_to_recordset($1) AS e (integration bigint, stream text, kind text, \
                  external_id text, version text, id bigint) \
                  JOIN {sync_items} AS t ON t.integration_id = e.integration \
@@ -141,7 +134,7 @@ impl<B: Backend> SqlStore<B> {
             ),
             concat!(
                 "SELECT ",
-                held_columns!("t"),
+                state_columns!(),
                 " FROM json_each($1) AS e \
                  CROSS JOIN {sync_items} AS t ON t.integration_id = e.value ->> 'integration' \
                  AND t.external_id = e.value ->> 'external_id' \
@@ -152,7 +145,7 @@ impl<B: Backend> SqlStore<B> {
                  < (coalesce(e.value ->> 'version', ''), e.value ->> 'id') ORDER BY t.id"
             ),
         );
-        let statement = self.sql(&LOCK).bind(entries(newest)).bind(now);
+        let statement = self.sql(&LOCK).bind(Json::from(successes)).bind(now);
         let rows = session.query(statement).await?;
         Ok(rows
             .iter()
@@ -164,7 +157,7 @@ impl<B: Backend> SqlStore<B> {
     async fn record_successes(
         &self,
         session: &mut dyn Session,
-        newest: &[Success<'_>],
+        successes: &[Json],
         now: DateTime<Utc>,
     ) -> Result<(), SqlError> {
         const RECORD: Template = Template::each(
@@ -188,7 +181,7 @@ impl<B: Backend> SqlStore<B> {
              WHERE r.integration_id = e.integration AND r.stream = e.stream AND r.kind = e.kind \
              AND r.external_id = e.external_id",
         );
-        let statement = self.sql(&RECORD).bind(entries(newest)).bind(now);
+        let statement = self.sql(&RECORD).bind(Json::from(successes)).bind(now);
         session.execute(statement).await?;
         Ok(())
     }
@@ -244,7 +237,36 @@ impl ItemState {
     }
 }
 
-/// A version of a record that was handled.
-struct Success<'a> {
-    item: &'a SuccessfulItem,
+/// An entry for the newest version of each record among those that succeeded.
+fn successes<'a>(settled: impl Iterator<Item = &'a ItemState>) -> Vec<Json> {
+    let mut newest = BTreeMap::new();
+    for item in settled.filter(|item| item.status == ItemStatus::Success) {
+        let Some(external_id) = &item.external_id else {
+            continue;
+        };
+        let record = (item.integration_id, &item.stream, &item.kind, external_id);
+        let version = (&item.checkpoint_order, item.id);
+        let (known, entry) = newest.entry(record).or_insert((version, item));
+        if *known < version {
+            (*known, *entry) = (version, item);
+        }
+    }
+    newest.into_values().map(|(_, item)| success(item)).collect()
+}
+
+fn success(item: &ItemState) -> Json {
+    // A digest is the version of what has no checkpoint.
+    let digest = match &item.checkpoint_order {
+        Some(_) => None,
+        None => item.digest.as_deref().map(hex),
+    };
+    json!({
+        "id": item.id,
+        "integration": item.integration_id,
+        "stream": item.stream,
+        "kind": item.kind,
+        "external_id": item.external_id,
+        "version": item.checkpoint_order,
+        "digest": digest,
+    })
 }

@@ -316,19 +316,8 @@ impl<'a> Feed<'a> {
         .await;
     }
 
-    /// How a run is brought to its end by the watermark.
-    pub(super) fn finalising(&self, run: SyncRunId, now: i64) -> Finalise {
-        Finalise {
-            run_id: run,
-            cursor: CursorRule::Watermark,
-            schedule: SyncSchedule::default(),
-            stuck_after_runs: 5,
-            now: at(now),
-        }
-    }
-
     pub(super) async fn finalise(&self, run: SyncRunId, now: i64) -> Finalised {
-        self.finalise_as(&self.finalising(run, now)).await
+        self.finalise_as(&finalising(run, now)).await
     }
 
     pub(super) async fn finalise_as(&self, finalise: &Finalise) -> Finalised {
@@ -337,7 +326,7 @@ impl<'a> Feed<'a> {
 
     /// Brings a run to its end.
     pub(super) async fn end(&self, run: SyncRunId, now: i64) -> RunEnd {
-        self.end_as(&self.finalising(run, now)).await
+        self.end_as(&finalising(run, now)).await
     }
 
     pub(super) async fn end_as(&self, finalise: &Finalise) -> RunEnd {
@@ -348,12 +337,7 @@ impl<'a> Feed<'a> {
     }
 
     /// A whole sync: lease, run, items handled but for those named, and its end.
-    pub(super) async fn sync(
-        &mut self,
-        items: Vec<NewItem>,
-        failing: &[&str],
-        now: i64,
-    ) -> RunEnd {
+    pub(super) async fn sync(&mut self, items: Vec<NewItem>, failing: &[&str], now: i64) -> RunEnd {
         let integrations = &self.subject.ports.integrations;
         // The lease of an earlier sync may be back already; what matters is that it is free now.
         let released = integrations.release_sync_lease(self.integration_id, self.fence, None);
@@ -372,7 +356,10 @@ impl<'a> Feed<'a> {
 
     pub(super) async fn item(&self, id: SyncItemId, now: i64) -> SyncItem {
         let syncs = &self.subject.ports.syncs;
-        let item = syncs.find_item(id, &Scope::Operator, at(now)).await.unwrap();
+        let item = syncs
+            .find_item(id, &Scope::Operator, at(now))
+            .await
+            .unwrap();
         item.unwrap()
     }
 
@@ -411,6 +398,17 @@ impl<'a> Feed<'a> {
     pub(super) async fn skip(&self, id: SyncItemId, now: i64) -> ItemDecided {
         let reason = "let go".to_owned();
         self.decide(id, ItemVerdict::Skip { reason }, now).await
+    }
+}
+
+/// How a run is brought to its end by the watermark.
+pub(super) fn finalising(run: SyncRunId, now: i64) -> Finalise {
+    Finalise {
+        run_id: run,
+        cursor: CursorRule::Watermark,
+        schedule: SyncSchedule::default(),
+        stuck_after_runs: 5,
+        now: at(now),
     }
 }
 

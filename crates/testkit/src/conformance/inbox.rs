@@ -6,15 +6,14 @@ use integrations_core::{
     store::{PageRequest, Rejected},
     sync::Payload,
     webhook::{
-        NewWebhook, Received, Webhook, WebhookFilter, WebhookOutcome, WebhookPayload,
-        WebhookStatus,
+        NewWebhook, Received, Webhook, WebhookFilter, WebhookOutcome, WebhookPayload, WebhookStatus,
     },
 };
 
 use super::{
     Subject,
     fixtures::{at, provider, read_all, scope, sealed, whole},
-    inbox_claims::{claim, delivery, find, settle},
+    inbox_claims::{again, claim, delivery, find, settle},
 };
 
 /// Receives deliveries that are all stored.
@@ -178,7 +177,7 @@ pub async fn a_delivery_without_a_key_is_never_a_duplicate(subject: &Subject) {
     let integration = subject.integration().await;
     let keyless = delivery(Some(integration.id), None);
 
-    let received = receive(subject, &[keyless.clone(), keyless.clone()]).await;
+    let received = receive(subject, &[again(&keyless), again(&keyless)]).await;
     let later = receive_new(subject, &keyless).await;
 
     assert!(
@@ -189,9 +188,7 @@ pub async fn a_delivery_without_a_key_is_never_a_duplicate(subject: &Subject) {
     );
 }
 
-pub async fn the_same_bytes_under_another_key_are_a_duplicate_within_the_window(
-    subject: &Subject,
-) {
+pub async fn the_same_bytes_under_another_key_are_a_duplicate_within_the_window(subject: &Subject) {
     let integration = subject.integration().await;
     let first = receive_new(subject, &digested(integration.id, "one", b"same", 0)).await;
 
@@ -249,14 +246,14 @@ pub async fn a_duplicate_of_a_failed_one_queues_it_again(subject: &Subject) {
     let work = claim(subject, 10, 0).await;
     let error = "refused by the handler".to_owned();
     settle(subject, &work, first, WebhookOutcome::Failed { error }, 1).await;
-    let again = NewWebhook {
+    let redelivery = NewWebhook {
         now: at(2),
         available_at: Some(at(2)),
         ..received
     };
 
-    let redelivered = receive(subject, std::slice::from_ref(&again)).await;
-    let once_more = receive(subject, std::slice::from_ref(&again)).await;
+    let redelivered = receive(subject, &[again(&redelivery)]).await;
+    let once_more = receive(subject, &[again(&redelivery)]).await;
 
     assert!(
         matches!(
@@ -435,7 +432,7 @@ pub async fn deliveries_are_selected_by_every_field_of_the_filter(subject: &Subj
 
 pub async fn deliveries_are_listed_page_by_page(subject: &Subject) {
     let integration = subject.integration().await;
-    let batch = vec![delivery(Some(integration.id), None); 5];
+    let batch = [(); 5].map(|()| delivery(Some(integration.id), None));
     receive(subject, &batch).await;
     let inbox = &subject.ports.inbox;
     let filter = &WebhookFilter::default();

@@ -6,8 +6,8 @@ use integrations_core::{
     integration::{HealthStatus, IntegrationChange, Scope},
     sync::Payload,
     webhook::{
-        NewWebhook, Received, Webhook, WebhookClaim, WebhookOutcome, WebhookPayload, WebhookSettled,
-        WebhookSettlement, WebhookStatus,
+        NewWebhook, Received, Webhook, WebhookClaim, WebhookOutcome, WebhookPayload,
+        WebhookSettled, WebhookSettlement, WebhookStatus,
     },
 };
 
@@ -52,6 +52,14 @@ pub(super) fn delivery(integration_id: Option<IntegrationId>, key: Option<&str>)
         ordering_key: None,
         available_at: Some(at(0)),
         now: at(0),
+    }
+}
+
+/// The same delivery once more, as another row.
+pub(super) fn again(delivery: &NewWebhook) -> NewWebhook {
+    NewWebhook {
+        uid: uid(),
+        ..delivery.clone()
     }
 }
 
@@ -126,9 +134,7 @@ async fn several(subject: &Subject, count: usize) -> Vec<WebhookId> {
     ids
 }
 
-pub async fn a_claim_takes_due_deliveries_oldest_first_and_counts_the_attempt(
-    subject: &Subject,
-) {
+pub async fn a_claim_takes_due_deliveries_oldest_first_and_counts_the_attempt(subject: &Subject) {
     let ids = several(subject, 3).await;
 
     assert_eq!(claim(subject, 10, -1).await.ids(), [], "not due yet");
@@ -206,7 +212,7 @@ pub async fn switched_off_and_removed_integrations_are_passed_over(subject: &Sub
 pub async fn duplicates_are_never_claimed(subject: &Subject) {
     let received = delivery(None, Some("k"));
     let first = receive_new(subject, &received).await;
-    receive(subject, &[received.clone(), received]).await;
+    receive(subject, &[again(&received), again(&received)]).await;
 
     let work = claim(subject, 10, 0).await;
     assert_eq!(work.ids(), [first]);
@@ -215,9 +221,7 @@ pub async fn duplicates_are_never_claimed(subject: &Subject) {
 }
 
 // W-WH-12
-pub async fn deliveries_with_an_ordering_key_are_handled_one_after_the_other(
-    subject: &Subject,
-) {
+pub async fn deliveries_with_an_ordering_key_are_handled_one_after_the_other(subject: &Subject) {
     let one = subject.integration().await;
     let two = subject.integration().await;
     let ordered = |id, key: &str| NewWebhook {
@@ -404,7 +408,7 @@ pub async fn a_replay_queues_anything_but_duplicates_and_live_leases(subject: &S
     settle(subject, &work, waiting, retry(5000, true), 1).await;
     assert_eq!(claim(subject, 1, 1).await.ids(), [leased]);
     let keyed = delivery(None, Some("k"));
-    let received = receive(subject, &[keyed.clone(), keyed]).await;
+    let received = receive(subject, &[again(&keyed), again(&keyed)]).await;
     let Received::Duplicate { id: duplicate, .. } = received[1] else {
         panic!("the second should have been a duplicate: {received:?}");
     };

@@ -106,10 +106,10 @@ pub async fn every_column_round_trips(subject: &Subject) {
 pub async fn are_found_by_number_and_by_uid(subject: &Subject) {
     let row = subject.integration().await;
     let store = &subject.ports.integrations;
-    let by_uid = store.find(row.uid.into(), &OPERATOR).await.unwrap();
-    assert_eq!(by_uid.as_ref(), Some(&row));
-    let by_id = store.find(row.id.into(), &OPERATOR).await.unwrap();
-    assert_eq!(by_id.as_ref(), Some(&row));
+    for name in [IntegrationRef::Id(row.id), IntegrationRef::Uid(row.uid)] {
+        let found = store.find(name, &OPERATOR).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&row), "by {name}");
+    }
     assert!(!subject.is_found(uid(), &OPERATOR).await);
     let missing = IntegrationId(row.id.0 + 1_000_000);
     assert!(!subject.is_found(missing, &OPERATOR).await);
@@ -299,6 +299,8 @@ pub async fn pages_hold_each_row_once(subject: &Subject) {
     assert_eq!(newest, expected);
 }
 
+type Apply = fn(&mut Integration);
+
 pub async fn changes_touch_the_fields_they_name(subject: &Subject) {
     let store = &subject.ports.integrations;
     let mut expected = subject
@@ -311,7 +313,7 @@ pub async fn changes_touch_the_fields_they_name(subject: &Subject) {
         })
         .await;
     let none = IntegrationChange::default;
-    let steps: [(IntegrationChange, fn(&mut Integration)); 9] = [
+    let steps: [(IntegrationChange, Apply); 9] = [
         (
             IntegrationChange {
                 name: Some("Renamed".parse().unwrap()),

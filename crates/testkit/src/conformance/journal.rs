@@ -116,9 +116,11 @@ pub async fn every_column_round_trips(subject: &Subject) {
     }
 }
 
+type Spoil = fn(&mut NewRequest);
+
 // INV-01: an attempt that was made is recorded, whatever stands beside it in the batch.
 pub async fn a_bad_entry_fails_alone(subject: &Subject) {
-    let bad: [(fn(&mut NewRequest), Rejected); 4] = [
+    let bad: [(Spoil, Rejected); 5] = [
         (
             |attempt| attempt.integration_id = IntegrationId(i64::MAX),
             Rejected::MissingReference,
@@ -133,6 +135,11 @@ pub async fn a_bad_entry_fails_alone(subject: &Subject) {
         ),
         (
             |attempt| attempt.provider_request_id = Some("x".repeat(129)),
+            Rejected::DoesNotFit,
+        ),
+        // What PostgreSQL cannot store is refused everywhere (INV-16).
+        (
+            |attempt| attempt.error = Some("a\0b".to_owned()),
             Rejected::DoesNotFit,
         ),
     ];

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use integrations_core::{
-    cache::NewCacheEntry,
+    cache::{CachedAnswer, NewCacheEntry},
     encryptor::{KeyCheck, SealContext, Sealed, SealedColumn},
     id::Uid,
     idempotency::KeyedOutcome,
@@ -127,7 +127,7 @@ async fn seal_everywhere(subject: &Subject, key: &str) -> (Integration, [SealCon
     subject.complete(&claim, outcome).await;
 
     let entry = NewCacheEntry {
-        answer: integrations_core::cache::CachedAnswer::Sealed(value("cache")),
+        answer: CachedAnswer::Sealed(value("cache")),
         ..cache_entry(row.id, b"digest")
     };
     ports.cache.put(&entry).await.unwrap();

@@ -279,10 +279,18 @@ pub async fn an_entity_knows_its_records_oldest_first(subject: &Subject) {
     assert_eq!(nobody.unwrap(), []);
 }
 
-fn remap(to: NewMapping, expected: Option<Option<&str>>) -> Remap {
+fn unconditional(to: NewMapping) -> Remap {
     Remap {
         mapping: to,
-        expected: expected.map(|expected| expected.map(internal)),
+        expected: None,
+    }
+}
+
+/// A move of a record from what it is expected to be; `None`: free.
+fn expecting(current: Option<&str>, to: NewMapping) -> Remap {
+    Remap {
+        mapping: to,
+        expected: Some(current.map(internal)),
     }
 }
 
@@ -303,7 +311,7 @@ pub async fn a_record_moves_whatever_it_is(subject: &Subject) {
         id,
         displaced: Some(internal("t-1")),
     };
-    assert_eq!(remapped(subject, remap(moved, None)).await, done);
+    assert_eq!(remapped(subject, unconditional(moved)).await, done);
     let stored = resolve(subject, row.id, "issue-1").await.expect("mapped");
     assert_eq!(stored.mapping.internal_id, internal("t-2"));
     assert_eq!(stored.mapping.source_version.as_deref(), Some("2"));
@@ -316,9 +324,13 @@ pub async fn a_record_moves_whatever_it_is(subject: &Subject) {
 // MAP-03
 pub async fn a_free_record_is_moved_to(subject: &Subject) {
     let row = subject.integration().await;
-    for (record, expected) in [("any", None), ("free", Some(None))] {
-        let to = mapping(row.id, record, "t-1");
-        let answer = remapped(subject, remap(to, expected)).await;
+    let moves = [
+        unconditional(mapping(row.id, "any", "t-1")),
+        expecting(None, mapping(row.id, "free", "t-1")),
+    ];
+    for to in moves {
+        let record = to.mapping.external_id.as_str().to_owned();
+        let answer = remapped(subject, to).await;
         let Remapped::Done {
             id,
             displaced: None,
@@ -326,7 +338,7 @@ pub async fn a_free_record_is_moved_to(subject: &Subject) {
         else {
             panic!("the record was free, but: {answer:?}");
         };
-        let stored = resolve(subject, row.id, record).await.expect("mapped");
+        let stored = resolve(subject, row.id, &record).await.expect("mapped");
         assert_eq!(stored.id, id);
         assert_eq!(stored.mapping.internal_id, internal("t-1"));
     }
@@ -338,7 +350,7 @@ pub async fn a_record_moves_only_from_what_is_expected(subject: &Subject) {
     let id = claim_new(subject, mapping(row.id, "issue-1", "gone")).await;
     let to = |entity| mapping(row.id, "issue-1", entity);
     for expected in [Some("other"), None] {
-        let answer = remapped(subject, remap(to("t-1"), Some(expected))).await;
+        let answer = remapped(subject, expecting(expected, to("t-1"))).await;
         let unexpected = Remapped::Unexpected {
             current: Some(internal("gone")),
         };
@@ -346,20 +358,20 @@ pub async fn a_record_moves_only_from_what_is_expected(subject: &Subject) {
         let stays = entity(subject, row.id, "issue-1").await;
         assert_eq!(stays, Some(internal("gone")));
     }
-    let healed = remapped(subject, remap(to("t-1"), Some(Some("gone")))).await;
+    let healed = remapped(subject, expecting(Some("gone"), to("t-1"))).await;
     let done = Remapped::Done {
         id,
         displaced: Some(internal("gone")),
     };
     assert_eq!(healed, done);
-    let second = remapped(subject, remap(to("t-2"), Some(Some("gone")))).await;
+    let second = remapped(subject, expecting(Some("gone"), to("t-2"))).await;
     let unexpected = Remapped::Unexpected {
         current: Some(internal("t-1")),
     };
     assert_eq!(second, unexpected, "of two healers one wins");
 
     let free = mapping(row.id, "never-seen", "t-1");
-    let answer = remapped(subject, remap(free, Some(Some("gone")))).await;
+    let answer = remapped(subject, expecting(Some("gone"), free)).await;
     assert_eq!(answer, Remapped::Unexpected { current: None });
     assert_eq!(resolve(subject, row.id, "never-seen").await, None);
 }

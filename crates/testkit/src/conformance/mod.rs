@@ -22,6 +22,8 @@ pub mod concurrency;
 #[doc(hidden)]
 pub mod gate;
 #[doc(hidden)]
+pub mod gate_circuit;
+#[doc(hidden)]
 pub mod health;
 #[doc(hidden)]
 pub mod inbox;

@@ -163,8 +163,9 @@ pub async fn an_operation_ends_once(subject: &Subject) {
         }
         assert_eq!(find(subject, id).await, ended);
     }
-    let missing = log.finish(LogId(i64::MAX), &end(OperationStatus::Success));
-    assert!(!missing.await.unwrap());
+    let success = end(OperationStatus::Success);
+    let missing = log.finish(LogId(i64::MAX), &success).await;
+    assert!(!missing.unwrap());
 }
 
 pub async fn one_appended_as_ended_stays_so(subject: &Subject) {

@@ -1,6 +1,7 @@
 //! Cases of `IntegrationStore::remove`.
 
 use integrations_core::{
+    cache::{CachedAnswer, NewCacheEntry},
     encryptor::SealedColumn,
     idempotency::{KeyedOutcome, NewReservation},
     integration::{NewIntegration, Removal, Scope},
@@ -60,8 +61,8 @@ pub async fn the_schedule_is_cleared_and_the_fence_moves(subject: &Subject) {
 
 pub async fn plain_answers_are_wiped_too(subject: &Subject) {
     let row = subject.integration().await;
-    let entry = integrations_core::cache::NewCacheEntry {
-        answer: integrations_core::cache::CachedAnswer::Plain("{}".to_owned()),
+    let entry = NewCacheEntry {
+        answer: CachedAnswer::Plain("{}".to_owned()),
         ..cache_entry(row.id, b"digest")
     };
     subject.ports.cache.put(&entry).await.unwrap();

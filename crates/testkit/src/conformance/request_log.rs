@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use integrations_core::{
     id::{IntegrationId, RequestId},
-    integration::Scope,
+    integration::{NewIntegration, Owner, Scope},
     request::{
         FailureClass, HitCount, NewRequest, OutcomeFilter, Related, RelatedId, Request,
         RequestFilter, RequestSummary, SummaryQuery,
@@ -455,7 +455,6 @@ pub async fn hits_add_up(subject: &Subject) {
 }
 
 pub async fn owners_are_told_apart_by_type_and_form(subject: &Subject) {
-    use integrations_core::integration::{NewIntegration, Owner};
     let numbered = subject.integration_of(1).await;
     let named = subject
         .create(&NewIntegration {

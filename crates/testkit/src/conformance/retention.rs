@@ -21,7 +21,7 @@ use super::{
         whole,
     },
     inbox::{receive, receive_new},
-    inbox_claims::{claim, delivery, settle},
+    inbox_claims::{again, claim, delivery, settle},
 };
 
 /// A batch of everything older than `before`.
@@ -188,7 +188,10 @@ pub async fn a_row_that_has_to_stay_does_not_stop_the_walk(subject: &Subject) {
     subject.ports.journal.complete(&completions).await.unwrap();
 
     // The reservation is past its time by then, and counts as unknown.
-    assert_eq!(prune_all(subject, Prunable::IdempotencyKeys, 100_000).await, 1);
+    assert_eq!(
+        prune_all(subject, Prunable::IdempotencyKeys, 100_000).await,
+        1
+    );
 
     let state = |name: &'static str| async move {
         let key = key(name);
@@ -315,14 +318,14 @@ pub async fn a_key_whose_first_delivery_went_is_new_again(subject: &Subject) {
     settle(subject, &work, first, WebhookOutcome::Processed, 1).await;
     let duplicate = NewWebhook {
         now: at(50),
-        ..keyed.clone()
+        ..again(&keyed)
     };
     receive(subject, std::slice::from_ref(&duplicate)).await;
     prune_all(subject, Prunable::ProcessedWebhooks, 20).await;
 
     assert_eq!(webhooks(subject).await, [], "the duplicate went along");
-    let again = receive_new(subject, &keyed).await;
-    let found = super::inbox_claims::find(subject, again, 50).await;
+    let anew = receive_new(subject, &again(&keyed)).await;
+    let found = super::inbox_claims::find(subject, anew, 50).await;
     assert_eq!(found.status, WebhookStatus::Pending);
 }
 
@@ -417,7 +420,7 @@ pub async fn purging_deletes_removed_integrations_in_bounded_batches(subject: &S
     let integration_id = removed.integration_id;
     requests_at(subject, integration_id, &[0, 1, 2, 3, 4]).await;
     let keyed = delivery(Some(integration_id), Some("k"));
-    receive(subject, &[keyed.clone(), keyed]).await;
+    receive(subject, &[again(&keyed), again(&keyed)]).await;
     let claims = [mapping(integration_id, "1", "one")];
     subject.ports.mappings.claim(&claims).await.unwrap();
     let claim = reservation(integration_id, "k");

@@ -89,6 +89,7 @@ macro_rules! __conformance_cases {
             inbox
             inbox_claims
             gate
+            gate_circuit
             leases
             tokens
             retention
@@ -455,6 +456,15 @@ macro_rules! __conformance_cases {
             what_was_not_used_goes_back_to_its_window_only
             a_return_for_an_integration_that_is_gone_is_passed_over
             a_pause_holds_for_everybody_and_never_shrinks
+            a_rate_override_stands_in_for_the_budgets
+            clearing_the_rate_override_restores_the_budgets
+            a_gate_is_reached_within_its_scope
+            a_removed_integration_admits_nothing
+            the_answer_tells_how_the_integration_stands
+        }
+    };
+    ($what:ident gate_circuit) => {
+        $crate::__conformance_cases! { @$what gate_circuit
             an_open_circuit_rejects_until_its_cooldown_is_over
             one_call_is_the_probe
             a_probe_decides_about_the_circuit
@@ -466,11 +476,6 @@ macro_rules! __conformance_cases {
             a_forced_open_circuit_rejects_until_the_override_runs_out
             a_forced_closed_circuit_lets_every_call_pass
             clearing_the_circuit_override_closes_the_circuit
-            a_rate_override_stands_in_for_the_budgets
-            clearing_the_rate_override_restores_the_budgets
-            a_gate_is_reached_within_its_scope
-            a_removed_integration_admits_nothing
-            the_answer_tells_how_the_integration_stands
         }
     };
     ($what:ident leases) => {

@@ -73,7 +73,9 @@ pub async fn a_claim_takes_only_the_kinds_asked_for(subject: &Subject) {
 
     let none = feed.claim_as(&only(vec![])).await;
     let unknown = feed.claim_as(&only(vec![kind("release")])).await;
-    let two = feed.claim_as(&only(vec![kind("event"), kind("issue")])).await;
+    let two = feed
+        .claim_as(&only(vec![kind("event"), kind("issue")]))
+        .await;
 
     assert_eq!(none.ids(), []);
     assert_eq!(unknown.ids(), []);
@@ -158,7 +160,11 @@ pub async fn a_claim_shares_its_limit_among_integrations(subject: &Subject) {
     let equal = BTreeMap::from([(large.integration_id, 2), (small.integration_id, 2)]);
     assert_eq!(shares(&first), equal);
     let rest = BTreeMap::from([(large.integration_id, 10)]);
-    assert_eq!(shares(&second), rest, "what is left goes to whoever has work");
+    assert_eq!(
+        shares(&second),
+        rest,
+        "what is left goes to whoever has work"
+    );
 }
 
 pub async fn two_versions_of_a_record_are_handed_out_older_first(subject: &Subject) {
@@ -171,7 +177,10 @@ pub async fn two_versions_of_a_record_are_handed_out_older_first(subject: &Subje
     let mut records = older.records();
     records.sort_unstable();
     assert_eq!(records, ["a", "b"]);
-    let item = older.items.iter().find(|item| item.external_id == Some("a".parse().unwrap()));
+    let item = older
+        .items
+        .iter()
+        .find(|item| item.external_id == Some("a".parse().unwrap()));
     let item = item.unwrap();
     assert_eq!(item.checkpoint_value, Some(1.into()));
     assert_eq!(feed.claim(10, 1).await.ids(), [], "the older one is out");
@@ -245,7 +254,10 @@ pub async fn renewing_moves_the_end_of_the_lease(subject: &Subject) {
     let lost = syncs.renew_items(work.token, &work.ids(), at(600)).await;
 
     assert_eq!(lost.unwrap(), []);
-    assert_eq!(feed.item(work.only().id, 1).await.lease_until, Some(at(600)));
+    assert_eq!(
+        feed.item(work.only().id, 1).await.lease_until,
+        Some(at(600))
+    );
     assert_eq!(feed.claim(1, 599).await.ids(), []);
     assert_eq!(feed.claim(1, 600).await.ids(), work.ids());
 }

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Subject,
-    feed::{Feed, LEASE_SECONDS, stored, version},
+    feed::{Feed, LEASE_SECONDS, finalising, stored, version},
     fixtures::{at, scope},
 };
 
@@ -36,7 +36,7 @@ async fn advance(feed: &Feed<'_>, run: &SyncRun, fence: i64) -> Option<CursorMov
 async fn reduce(feed: &Feed<'_>, run: &SyncRun, cursor: Json) -> Option<CursorMove> {
     let finalise = Finalise {
         cursor: CursorRule::Reduced(cursor),
-        ..feed.finalising(run.id, 1)
+        ..finalising(run.id, 1)
     };
     feed.end_as(&finalise).await.cursor
 }
@@ -365,7 +365,10 @@ pub async fn an_operator_sets_the_cursor_of_one_stream(subject: &Subject) {
 
     assert!(!set(scope(2), json!(1)).await);
     assert_eq!(issues.cursor().await, Some(json!(100)));
-    assert!(set(scope(1), json!(50)).await, "backwards is the operator's right");
+    assert!(
+        set(scope(1), json!(50)).await,
+        "backwards is the operator's right"
+    );
     assert_eq!(issues.cursor().await, Some(json!(50)));
     assert_eq!(comments.cursor().await, Some(json!({ "text": "b" })));
 }

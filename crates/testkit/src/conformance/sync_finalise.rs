@@ -12,7 +12,7 @@ use integrations_core::{
 
 use super::{
     Subject,
-    feed::{Feed, INTERVAL_MINUTES, kind, minutes_after, skipped, stored, version},
+    feed::{Feed, INTERVAL_MINUTES, finalising, kind, minutes_after, skipped, stored, version},
     fixtures::{at, external, new_integration},
 };
 
@@ -27,20 +27,32 @@ pub async fn a_run_with_open_items_is_not_ready(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let run = feed.run_of(vec![version("a", 1), version("b", 2)], 0).await;
 
-    assert_eq!(feed.finalise(run.id, 1).await, Finalised::NotReady { open: 2 });
+    assert_eq!(
+        feed.finalise(run.id, 1).await,
+        Finalised::NotReady { open: 2 }
+    );
 
     let work = feed.claim(1, 1).await;
-    assert_eq!(feed.finalise(run.id, 1).await, Finalised::NotReady { open: 2 });
+    assert_eq!(
+        feed.finalise(run.id, 1).await,
+        Finalised::NotReady { open: 2 }
+    );
     let id = work.only().id;
     feed.settle(id, work.token, ItemOutcome::Succeeded, 2).await;
-    assert_eq!(feed.finalise(run.id, 2).await, Finalised::NotReady { open: 1 });
+    assert_eq!(
+        feed.finalise(run.id, 2).await,
+        Finalised::NotReady { open: 1 }
+    );
 }
 
 pub async fn a_run_that_enumerates_is_not_ready(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let run = feed.open(0).await;
 
-    assert_eq!(feed.finalise(run.id, 1).await, Finalised::NotReady { open: 0 });
+    assert_eq!(
+        feed.finalise(run.id, 1).await,
+        Finalised::NotReady { open: 0 }
+    );
 }
 
 pub async fn a_run_ends_once(subject: &Subject) {
@@ -66,7 +78,9 @@ pub async fn a_clean_run_is_a_success_and_schedules_the_next(subject: &Subject) 
     let mut feed = Feed::new(subject).await;
     feed.sync(vec![version("a", 1)], &["a"], 0).await;
 
-    let end = feed.sync(vec![version("a", 1), version("b", 2)], &[], 7200).await;
+    let end = feed
+        .sync(vec![version("a", 1), version("b", 2)], &[], 7200)
+        .await;
 
     assert_eq!(end.run.state, RunState::Success);
     assert_eq!(end.run.counts.succeeded, 2);
@@ -97,7 +111,9 @@ pub async fn an_empty_run_is_a_success(subject: &Subject) {
 pub async fn a_run_in_which_some_failed_is_partial(subject: &Subject) {
     let mut feed = Feed::new(subject).await;
 
-    let end = feed.sync(vec![version("a", 1), version("b", 2)], &["b"], 0).await;
+    let end = feed
+        .sync(vec![version("a", 1), version("b", 2)], &["b"], 0)
+        .await;
 
     assert_eq!(end.run.state, RunState::Partial);
     assert_eq!((end.run.counts.succeeded, end.run.counts.failed), (1, 1));
@@ -197,7 +213,7 @@ pub async fn the_schedule_of_the_call_decides_the_next_sync(subject: &Subject) {
             jitter: std::time::Duration::from_secs(7),
             ..SyncSchedule::default()
         },
-        ..feed.finalising(run.id, 0)
+        ..finalising(run.id, 0)
     };
 
     let end = feed.end_as(&finalise).await;
@@ -230,7 +246,10 @@ pub async fn the_end_of_the_last_run_releases_the_sync_lease(subject: &Subject) 
 
     let integration = feed.integration().await;
     assert_eq!(integration.sync_lease, None);
-    assert_eq!(integration.sync_fence, feed.fence, "late writes stay refused");
+    assert_eq!(
+        integration.sync_fence, feed.fence,
+        "late writes stay refused"
+    );
 }
 
 // SYN-37, W-SYN-8
@@ -238,13 +257,13 @@ pub async fn a_record_that_fails_run_after_run_is_reported_stuck_once(subject: &
     let mut feed = Feed::new(subject).await;
     let mut reported = Vec::new();
 
-    for n in 0..4 {
+    for n in 1..=4 {
         feed.win_lease(n * 7200).await;
         let run = feed.run_of(vec![version("a", 1)], n * 7200).await;
         feed.work_but(&["a"], n * 7200).await;
         let finalise = Finalise {
             stuck_after_runs: 2,
-            ..feed.finalising(run.id, n * 7200)
+            ..finalising(run.id, n * 7200)
         };
         reported.push(feed.end_as(&finalise).await.stuck);
     }
@@ -263,7 +282,7 @@ pub async fn several_failed_versions_in_a_run_count_once_for_their_record(subjec
     feed.work_but(&["a"], 0).await;
     let finalise = Finalise {
         stuck_after_runs: 2,
-        ..feed.finalising(run.id, 0)
+        ..finalising(run.id, 0)
     };
 
     let end = feed.end_as(&finalise).await;
@@ -283,7 +302,7 @@ pub async fn a_success_begins_the_streak_anew(subject: &Subject) {
         feed.work_but(names, n * 7200).await;
         let finalise = Finalise {
             stuck_after_runs: 2,
-            ..feed.finalising(run.id, n * 7200)
+            ..finalising(run.id, n * 7200)
         };
         assert_eq!(feed.end_as(&finalise).await.stuck, [], "run {n}");
     }
@@ -329,7 +348,10 @@ pub async fn overdue_syncs_are_reported_when_that_begins_and_ends(subject: &Subj
         stale,
         last_synced_at,
     };
-    let (began, ended) = (change(true, None), change(false, Some(at(2 * interval + 2))));
+    let (began, ended) = (
+        change(true, None),
+        change(false, Some(at(2 * interval + 2))),
+    );
 
     assert_eq!(sweep(2 * interval).await, [], "not more than two intervals");
     assert_eq!(sweep(2 * interval + 1).await, [began]);
@@ -347,12 +369,12 @@ pub async fn overdue_syncs_are_reported_when_that_begins_and_ends(subject: &Subj
 
 pub async fn only_scheduled_active_integrations_are_overdue(subject: &Subject) {
     let unscheduled = subject.create(&new_integration()).await;
-    let new = NewIntegration {
+    let new = || NewIntegration {
         sync_interval_minutes: Some(1),
         ..new_integration()
     };
-    let switched_off = subject.create(&new).await;
-    let removed = subject.create(&new).await;
+    let switched_off = subject.create(&new()).await;
+    let removed = subject.create(&new()).await;
     subject.remove(removed.id).await;
     let off = IntegrationChange {
         is_active: Some(false),
@@ -363,8 +385,8 @@ pub async fn only_scheduled_active_integrations_are_overdue(subject: &Subject) {
         .update(switched_off.id, &Scope::Operator, &off, at(0))
         .await
         .unwrap();
-    let overdue = subject.create(&new).await;
-    let late = subject.create(&new).await;
+    let overdue = subject.create(&new()).await;
+    let late = subject.create(&new()).await;
 
     let first = subject.ports.syncs.sweep_staleness(3, 1, at(3600)).await;
     let second = subject.ports.syncs.sweep_staleness(3, 1, at(3600)).await;

@@ -69,9 +69,7 @@ pub async fn payloads_and_names_of_any_form_round_trip(subject: &Subject) {
     });
     let items: Vec<_> = items.collect();
 
-    let added = feed
-        .add(run.id, items.clone(), PageEnd::Complete, 0)
-        .await;
+    let added = feed.add(run.id, items.clone(), PageEnd::Complete, 0).await;
 
     for (id, item) in stored(&added).into_iter().zip(items) {
         let read = feed.item(id, 0).await;
@@ -119,7 +117,12 @@ pub async fn the_same_version_twice_in_a_run_is_dropped_and_counted(subject: &Su
         .add(run.id, vec![version("a", 2)], PageEnd::Complete, 1)
         .await;
 
-    let [Ok(ItemAdded::Stored(one)), ref duplicate, Ok(ItemAdded::Stored(two))] = first[..] else {
+    let [
+        Ok(ItemAdded::Stored(one)),
+        ref duplicate,
+        Ok(ItemAdded::Stored(two)),
+    ] = first[..]
+    else {
         panic!("two versions should have been stored: {first:?}");
     };
     assert_eq!(duplicate, &Ok(ItemAdded::Duplicate(one)));
@@ -206,7 +209,8 @@ pub async fn without_a_checkpoint_the_digest_is_the_version(subject: &Subject) {
 
 pub async fn a_full_resync_takes_older_versions_but_not_the_same(subject: &Subject) {
     let mut feed = Feed::new(subject).await;
-    feed.sync(vec![version("a", 5), version("b", 5)], &[], 0).await;
+    feed.sync(vec![version("a", 5), version("b", 5)], &[], 0)
+        .await;
     feed.win_lease(3600).await;
     let run = feed.open_full(3600).await;
 
@@ -244,9 +248,7 @@ pub async fn an_unresolved_version_of_an_earlier_run_is_queued_again(subject: &S
     assert_eq!(work.ids(), [id]);
 }
 
-pub async fn a_version_under_a_lease_moves_to_the_run_and_stays_with_its_worker(
-    subject: &Subject,
-) {
+pub async fn a_version_under_a_lease_moves_to_the_run_and_stays_with_its_worker(subject: &Subject) {
     let mut feed = Feed::new(subject).await;
     let run = feed.open(0).await;
     let added = feed
@@ -397,7 +399,11 @@ pub async fn items_are_listed_by_every_field_of_the_filter(subject: &Subject) {
         ),
     ];
     for (filter, names) in cases {
-        assert_eq!(list(filter.clone(), Scope::Operator).await, names, "{filter:?}");
+        assert_eq!(
+            list(filter.clone(), Scope::Operator).await,
+            names,
+            "{filter:?}"
+        );
     }
 }
 
@@ -411,7 +417,9 @@ pub async fn items_are_listed_page_by_page(subject: &Subject) {
     let filter = &filter;
 
     let read = |page| async move {
-        let page = syncs.list_items(filter, &Scope::Operator, &page, at(0)).await;
+        let page = syncs
+            .list_items(filter, &Scope::Operator, &page, at(0))
+            .await;
         page.unwrap()
     };
     let newest = read_all(PageRequest::newest(2), read).await;
@@ -448,10 +456,12 @@ pub async fn an_operator_retries_failed_items_only(subject: &Subject) {
     let [failing, done, waiting] = stored(&added)[..] else {
         panic!("three items should have been stored");
     };
-    feed.work(0, |item| match item.external_id.as_ref().map(ExternalId::as_str) {
-        Some("a") => super::feed::failed(),
-        Some("c") => retry_at(3600),
-        _ => ItemOutcome::Succeeded,
+    feed.work(0, |item| {
+        match item.external_id.as_ref().map(ExternalId::as_str) {
+            Some("a") => super::feed::failed(),
+            Some("c") => retry_at(3600),
+            _ => ItemOutcome::Succeeded,
+        }
     })
     .await;
 

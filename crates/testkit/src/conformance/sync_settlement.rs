@@ -317,7 +317,10 @@ pub async fn the_last_succeeded_digest_is_the_latest(subject: &Subject) {
     feed.sync(vec![digested("a", b"two")], &[], 3600).await;
 
     let again = feed.sync(vec![digested("a", b"two")], &[], 7200).await.run;
-    let back = feed.sync(vec![digested("a", b"one")], &[], 10_800).await.run;
+    let back = feed
+        .sync(vec![digested("a", b"one")], &[], 10_800)
+        .await
+        .run;
 
     assert_eq!(again.counts.duplicates, 1);
     assert_eq!(back.counts.succeeded, 1, "what changed back is news");

@@ -66,13 +66,14 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(&claim.holder)
             .bind(claim.lease_until);
         let statement = match &claim.selection {
-            SyncSelection::Due { limit, providers } => {
-                statement.bind_texts(providers).bind(*limit)
-            }
+            SyncSelection::Due { limit, providers } => statement.bind_texts(providers).bind(*limit),
             SyncSelection::Named(id) => statement.bind(*id),
         };
         let rows = self.backend.write().await?.query(statement).await?;
-        let mut claimed = rows.iter().map(integration).collect::<Result<Vec<_>, _>>()?;
+        let mut claimed = rows
+            .iter()
+            .map(integration)
+            .collect::<Result<Vec<_>, _>>()?;
         claimed.sort_unstable_by_key(|row| (row.next_sync_at, row.id));
         Ok(claimed
             .into_iter()

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use integrations_core::{
     id::IntegrationId,
     integration::{HealthStatus, HealthTransition, HealthVerdict},
-    request::{CallOutcome, NewRequest, RelatedId},
+    request::{CallOutcome, FailureClass, NewRequest, RelatedId},
 };
 
 use super::completion;
@@ -174,7 +174,7 @@ fn values(row: RowValues, id: i64, attempt: &NewRequest) -> RowValues {
         .bind(attempt.request_data.as_ref())
         .bind(attempt.response_data.as_ref())
         .bind(attempt.error.as_ref())
-        .bind(attempt.failure_class.as_ref().map(|class| class.as_str()))
+        .bind(attempt.failure_class.as_ref().map(FailureClass::as_str))
         .bind(attempt.idempotency_key.as_ref())
         .bind(attempt.provider_request_id.as_ref())
         .bind(attempt.duration_ms)
@@ -204,7 +204,7 @@ pub(super) fn check(outcome: &CallOutcome) -> Result<(), SqlError> {
         .text(attempt.request_data.as_deref())
         .text(attempt.response_data.as_deref())
         .text(attempt.error.as_deref())
-        .varchar(attempt.failure_class.as_ref().map(|c| c.as_str()), 16)
+        .varchar(attempt.failure_class.as_ref().map(FailureClass::as_str), 16)
         .varchar(
             attempt.provider_request_id.as_deref(),
             NewRequest::MAX_PROVIDER_REQUEST_ID,

@@ -1,6 +1,9 @@
 //! Ending reservations.
 
-use integrations_core::idempotency::{Completion, CompletionResult, KeyedOutcome};
+use integrations_core::{
+    encryptor::Sealed,
+    idempotency::{Completion, CompletionResult, KeyedOutcome},
+};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -94,7 +97,9 @@ pub(super) async fn complete<B: OwnCommit>(
         session.execute(settle).await?;
     }
     if !freed.is_empty() {
-        session.execute(store.sql(&FREE).bind_numbers(&freed)).await?;
+        session
+            .execute(store.sql(&FREE).bind_numbers(&freed))
+            .await?;
     }
     Ok(results)
 }
@@ -117,7 +122,7 @@ fn settlement(id: i64, ending: &Ending<'_>) -> Option<Json> {
         "state": state,
         "request_id": ending.request_id,
         "status_code": status_code,
-        "sealed_answer": answer.as_ref().map(|sealed| sealed.as_str()),
+        "sealed_answer": answer.as_ref().map(Sealed::as_str),
         "now": time_text(ending.completion.now),
     }))
 }
@@ -135,6 +140,6 @@ pub(super) fn fits(completion: &Completion) -> Fits {
             answer,
         } => Fits::new()
             .smallint(*status_code)
-            .text(answer.as_ref().map(|sealed| sealed.as_str())),
+            .text(answer.as_ref().map(Sealed::as_str)),
     }
 }

@@ -1,0 +1,277 @@
+//! [`WebhookInbox`] over SQL.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use integrations_core::{
+    id::{Uid, WebhookId},
+    integration::Scope,
+    store::{Batch, Page, PageRequest, StoreError},
+    webhook::{NewWebhook, Received, Webhook, WebhookClaim, WebhookFilter, WebhookInbox},
+};
+use sea_query::{Alias, Expr, ExprTrait as _};
+
+use super::{
+    inbox_rows::{PARKED, webhook, webhook_at, webhook_columns},
+    sync_decide::shown_as,
+};
+use crate::{
+    backend::OwnCommit,
+    error::SqlError,
+    page::Filtered,
+    row::Row,
+    scope::owned,
+    statement::Template,
+    store::{SqlStore, bisect, retrying},
+};
+
+impl<B: OwnCommit> SqlStore<B> {
+    async fn claim_webhooks_once(&self, claim: &WebhookClaim) -> Result<Vec<Webhook>, SqlError> {
+        const CLAIM: Template = Template::each(
+            concat!(
+                "UPDATE {webhooks} SET status = 'processing', attempts = attempts + 1, \
+                 lease_until = $4, lease_token = $5, updated_at = $1 WHERE id IN (SELECT w.id \
+                 FROM {webhooks} AS w WHERE w.status IN ('pending', 'processing') \
+                 AND w.available_at <= $1 AND (w.lease_until IS NULL OR w.lease_until <= $1) \
+                 AND w.provider = ANY($2) AND w.duplicate_of IS NULL \
+                 AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
+                 WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL)) \
+                 AND (w.ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM {webhooks} AS o \
+                 WHERE o.ordering_key = w.ordering_key AND o.ordering_key IS NOT NULL \
+                 AND o.status IN ('pending', 'processing') AND o.id < w.id \
+                 AND o.provider = w.provider \
+                 AND coalesce(o.integration_id, 0) = coalesce(w.integration_id, 0))) \
+                 ORDER BY w.available_at, w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED) RETURNING ",
+                webhook_columns!(),
+            ),
+            concat!(
+                "UPDATE {webhooks} SET status = 'processing', attempts = attempts + 1, \
+                 lease_until = $4, lease_token = $5, updated_at = $1 WHERE id IN (SELECT w.id \
+                 FROM {webhooks} AS w WHERE w.status IN ('pending', 'processing') \
+                 AND w.available_at <= $1 AND (w.lease_until IS NULL OR w.lease_until <= $1) \
+                 AND w.provider IN (SELECT value FROM json_each($2)) AND w.duplicate_of IS NULL \
+                 AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
+                 WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL)) \
+                 AND (w.ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM {webhooks} AS o \
+                 WHERE o.ordering_key = w.ordering_key AND o.ordering_key IS NOT NULL \
+                 AND o.status IN ('pending', 'processing') AND o.id < w.id \
+                 AND o.provider = w.provider \
+                 AND coalesce(o.integration_id, 0) = coalesce(w.integration_id, 0))) \
+                 ORDER BY w.available_at, w.id LIMIT $3) RETURNING ",
+                webhook_columns!(),
+            ),
+        );
+        if claim.providers.is_empty() || claim.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let statement = self
+            .sql(&CLAIM)
+            .bind(claim.now)
+            .bind_texts(&claim.providers)
+            .bind(claim.limit)
+            .bind(claim.lease_until)
+            .bind(&claim.token);
+        let rows = self.backend.write().await?.query(statement).await?;
+        let mut claimed = rows.iter().map(webhook).collect::<Result<Vec<_>, _>>()?;
+        claimed.sort_unstable_by_key(|webhook| webhook.id);
+        Ok(claimed)
+    }
+
+    async fn renew_webhooks_once(
+        &self,
+        token: Uid,
+        deliveries: &[WebhookId],
+        until: DateTime<Utc>,
+    ) -> Result<Vec<WebhookId>, SqlError> {
+        const RENEW: Template = Template::each(
+            "WITH held AS (SELECT id FROM {webhooks} WHERE id = ANY($1) AND lease_token = $2 \
+             AND status IN ('pending', 'processing') ORDER BY id FOR UPDATE) \
+             UPDATE {webhooks} AS w SET lease_until = $3 FROM held WHERE w.id = held.id \
+             RETURNING w.id",
+            "UPDATE {webhooks} SET lease_until = $3 \
+             WHERE id IN (SELECT value FROM json_each($1)) AND lease_token = $2 \
+             AND status IN ('pending', 'processing') RETURNING id",
+        );
+        let statement = self
+            .sql(&RENEW)
+            .bind_numbers(&numbers(deliveries))
+            .bind(&token)
+            .bind(until);
+        let rows = self.backend.write().await?.query(statement).await?;
+        let kept = read_ids(&rows)?;
+        Ok(deliveries.iter().copied().filter(|id| !kept.contains(id)).collect())
+    }
+
+    async fn replay_once(
+        &self,
+        deliveries: &[WebhookId],
+        scope: &Scope,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<WebhookId>, SqlError> {
+        const REPLAY: Template = Template::each(
+            concat!(
+                "WITH idle AS (SELECT id FROM {webhooks} WHERE id = ANY($1) \
+                 AND duplicate_of IS NULL \
+                 AND status IN ('pending', 'processing', 'processed', 'failed') \
+                 AND (status IN ('processed', 'failed') OR lease_until IS NULL \
+                 OR lease_until <= $2) AND (integration_id IN (",
+                owned!(3, 4, 5),
+                ") OR (integration_id IS NULL AND $3 IS NULL)) ORDER BY id FOR UPDATE) \
+                 UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, available_at = $2, \
+                 processed_at = NULL, lease_until = NULL, lease_token = NULL, updated_at = $2 \
+                 FROM idle WHERE w.id = idle.id RETURNING w.id",
+            ),
+            concat!(
+                "UPDATE {webhooks} SET status = 'pending', attempts = 0, available_at = $2, \
+                 processed_at = NULL, lease_until = NULL, lease_token = NULL, updated_at = $2 \
+                 WHERE id IN (SELECT value FROM json_each($1)) AND duplicate_of IS NULL \
+                 AND status IN ('pending', 'processing', 'processed', 'failed') \
+                 AND (status IN ('processed', 'failed') OR lease_until IS NULL \
+                 OR lease_until <= $2) AND (integration_id IN (",
+                owned!(3, 4, 5),
+                ") OR (integration_id IS NULL AND $3 IS NULL)) RETURNING id",
+            ),
+        );
+        let statement = self
+            .sql(&REPLAY)
+            .bind_numbers(&numbers(deliveries))
+            .bind(now)
+            .bind_scope(scope);
+        let rows = self.backend.write().await?.query(statement).await?;
+        let mut queued = read_ids(&rows)?;
+        let place = |id: &WebhookId| deliveries.iter().position(|given| given == id);
+        queued.sort_by_key(place);
+        Ok(queued)
+    }
+
+    async fn recover_once(&self, now: DateTime<Utc>, limit: u32) -> Result<u64, SqlError> {
+        const RECOVER: Template = Template::each(
+            "UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
+             available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
+             updated_at = $1 WHERE id IN (SELECT w.id FROM {webhooks} AS w \
+             WHERE w.status IN ('pending', 'processing') AND (w.lease_until <= $1 \
+             OR (w.available_at = $2 AND w.lease_until IS NULL AND w.duplicate_of IS NULL \
+             AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
+             WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL)))) \
+             ORDER BY w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED)",
+            "UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
+             available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
+             updated_at = $1 WHERE id IN (SELECT w.id FROM {webhooks} AS w \
+             WHERE w.status IN ('pending', 'processing') AND (w.lease_until <= $1 \
+             OR (w.available_at = $2 AND w.lease_until IS NULL AND w.duplicate_of IS NULL \
+             AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
+             WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL)))) \
+             ORDER BY w.id LIMIT $3)",
+        );
+        let statement = self.sql(&RECOVER).bind(now).bind(PARKED).bind(limit);
+        self.backend.write().await?.execute(statement).await
+    }
+}
+
+#[async_trait]
+impl<B: OwnCommit> WebhookInbox for SqlStore<B> {
+    async fn receive(&self, deliveries: &[NewWebhook]) -> Batch<Received> {
+        bisect(deliveries, |part| Box::pin(self.receive_part(part))).await
+    }
+
+    async fn claim(&self, claim: &WebhookClaim) -> Result<Vec<Webhook>, StoreError> {
+        retrying!(self.claim_webhooks_once(claim).await)
+    }
+
+    async fn renew(
+        &self,
+        token: Uid,
+        deliveries: &[WebhookId],
+        until: DateTime<Utc>,
+    ) -> Result<Vec<WebhookId>, StoreError> {
+        retrying!(self.renew_webhooks_once(token, deliveries, until).await)
+    }
+
+    async fn replay(
+        &self,
+        deliveries: &[WebhookId],
+        scope: &Scope,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<WebhookId>, StoreError> {
+        retrying!(self.replay_once(deliveries, scope, now).await)
+    }
+
+    async fn recover(&self, now: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        retrying!(self.recover_once(now, limit).await)
+    }
+
+    async fn find(
+        &self,
+        id: WebhookId,
+        scope: &Scope,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Webhook>, StoreError> {
+        let query = crate::page::select(&self.statements, "webhooks", webhook_columns!())
+            .equal("id", id)
+            .within("integration_id", scope)
+            .all();
+        let rows = self.backend.read().await?.query(query).await?;
+        rows.first().map(|row| webhook_at(row, now)).transpose()
+    }
+
+    async fn query(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        page: &PageRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Page<Webhook>, StoreError> {
+        let all = crate::page::select(&self.statements, "webhooks", webhook_columns!());
+        let query = selected(all, filter, scope, now).page(page);
+        let rows = self.backend.read().await?.query(query).await?;
+        let webhooks = rows
+            .iter()
+            .map(|row| webhook_at(row, now))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::from_overfull(webhooks, page, |webhook| webhook.id.0))
+    }
+
+    async fn count(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let all = crate::page::count(&self.statements, "webhooks");
+        let query = selected(all, filter, scope, now).all();
+        let rows = self.backend.read().await?.query(query).await?;
+        rows.first().map_or(Ok(0), |row| row.get("count"))
+    }
+}
+
+fn selected<'s>(
+    query: Filtered<'s>,
+    filter: &WebhookFilter,
+    scope: &Scope,
+    now: DateTime<Utc>,
+) -> Filtered<'s> {
+    let query = query
+        .equal_opt("integration_id", filter.integration_id)
+        .equal_opt("provider", filter.provider.as_ref())
+        .equal_opt("event_type", filter.event_type.as_deref())
+        .equal_opt("delivery_id", filter.delivery_id.as_deref())
+        .at_least_opt("created_at", filter.since)
+        .below_opt("created_at", filter.until)
+        .within("integration_id", scope);
+    let query = match &filter.status {
+        None => query,
+        Some(status) => shown_as(query, status.as_str(), now),
+    };
+    if filter.originals_only {
+        query.and(Expr::col(Alias::new("duplicate_of")).is_null())
+    } else {
+        query
+    }
+}
+
+fn numbers(ids: &[WebhookId]) -> Vec<i64> {
+    ids.iter().map(|id| id.0).collect()
+}
+
+fn read_ids(rows: &[Row]) -> Result<Vec<WebhookId>, SqlError> {
+    rows.iter().map(|row| Ok(row.get("id")?)).collect()
+}

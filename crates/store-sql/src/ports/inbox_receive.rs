@@ -1,0 +1,318 @@
+//! Receiving deliveries.
+//!
+//! Nearly all are the first of their kind: one insert, and the unique index has the last word.
+//! Only where a duplicate shows is anything looked up.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use integrations_core::{
+    id::{IntegrationId, WebhookId},
+    store::StoreError,
+    webhook::{DuplicateReason, NewWebhook, Received},
+};
+use serde_json::{Value as Json, json};
+
+use super::{
+    inbox_rows::{DuplicateOf, INSERT, PARKED, fits},
+    payload::hex,
+};
+use crate::{
+    backend::{OwnCommit, Session},
+    dialect::{Dialect, time_text},
+    error::{SqlError, SqlErrorKind},
+    row::Row,
+    statement::Template,
+    store::SqlStore,
+};
+
+/// A sender, and what its deliveries are compared by.
+type Kind<T> = (String, Option<IntegrationId>, T);
+
+fn kind_of<T>(new: &NewWebhook, value: T) -> Kind<T> {
+    (
+        new.provider.as_str().to_owned(),
+        new.integration_id,
+        value,
+    )
+}
+
+fn kind_of_row<T>(row: &Row, value: T) -> Result<Kind<T>, StoreError> {
+    Ok((row.get("provider")?, row.get("integration_id")?, value))
+}
+
+/// The first deliveries of each kind that are known.
+#[derive(Default)]
+struct Firsts {
+    by_key: HashMap<Kind<String>, WebhookId>,
+    by_digest: HashMap<Kind<Vec<u8>>, Vec<(DateTime<Utc>, WebhookId)>>,
+}
+
+impl Firsts {
+    fn first_of(&self, new: &NewWebhook) -> Option<DuplicateOf> {
+        if let Some(key) = &new.dedup_key
+            && let Some(id) = self.by_key.get(&kind_of(new, key.clone()))
+        {
+            return Some((*id, DuplicateReason::DedupKey.as_str()));
+        }
+        let (since, digest) = (new.digest_duplicate_since?, new.body_digest.clone()?);
+        let known = self.by_digest.get(&kind_of(new, digest))?;
+        let recent = known.iter().filter(|(at, _)| *at >= since);
+        let first = recent.map(|(_, id)| *id).min()?;
+        Some((first, DuplicateReason::BodyDigest.as_str()))
+    }
+
+    fn insert(&mut self, new: &NewWebhook, id: WebhookId) {
+        if let Some(key) = &new.dedup_key {
+            self.by_key.insert(kind_of(new, key.clone()), id);
+        }
+        if let Some(digest) = &new.body_digest {
+            let known = self.by_digest.entry(kind_of(new, digest.clone()));
+            known.or_default().push((new.now, id));
+        }
+    }
+}
+
+impl<B: OwnCommit> SqlStore<B> {
+    /// Receives all of `deliveries`, or none.
+    pub(super) async fn receive_part(
+        &self,
+        deliveries: &[NewWebhook],
+    ) -> Result<Vec<Received>, SqlError> {
+        for new in deliveries {
+            fits(new).verdict()?;
+        }
+        let ids = self
+            .ids
+            .take(&self.backend, &self.statements, "webhooks", deliveries.len())
+            .await?;
+        let ids: Vec<WebhookId> = ids.into_iter().map(WebhookId).collect();
+        if may_all_be_first(deliveries) && self.insert_firsts(deliveries, &ids).await? {
+            return Ok(ids.into_iter().map(Received::New).collect());
+        }
+        self.receive_with_duplicates(deliveries, &ids).await
+    }
+
+    /// Inserts deliveries as the first of their kind, or nothing where one is not.
+    async fn insert_firsts(
+        &self,
+        deliveries: &[NewWebhook],
+        ids: &[WebhookId],
+    ) -> Result<bool, SqlError> {
+        let rows: Vec<_> = deliveries.iter().zip(ids).map(|(new, id)| (*id, new, None)).collect();
+        // A single row is all or nothing by itself.
+        let mut session = if rows.len() == 1 {
+            self.backend.write().await?
+        } else {
+            self.backend.begin().await?
+        };
+        if self.insert_webhooks(&mut *session, rows).await? < deliveries.len() as u64 {
+            return Ok(false);
+        }
+        session.commit().await?;
+        Ok(true)
+    }
+
+    async fn insert_webhooks(
+        &self,
+        session: &mut dyn Session,
+        mut rows: Vec<(WebhookId, &NewWebhook, Option<DuplicateOf>)>,
+    ) -> Result<u64, SqlError> {
+        // A common order of writes keeps two batches with the same keys from deadlocking.
+        rows.sort_unstable_by_key(|(id, new, _)| (&new.provider, new.integration_id, &new.dedup_key, *id));
+        let mut inserted = 0;
+        for part in rows.chunks(self.statements.rows_per_insert(INSERT.columns)) {
+            let values = part
+                .iter()
+                .map(|(id, new, duplicate)| self.webhook_row(*id, new, *duplicate));
+            inserted += session.execute(self.insert(&INSERT, values.collect())).await?;
+        }
+        Ok(inserted)
+    }
+
+    async fn receive_with_duplicates(
+        &self,
+        deliveries: &[NewWebhook],
+        ids: &[WebhookId],
+    ) -> Result<Vec<Received>, SqlError> {
+        let mut session = self.backend.begin().await?;
+        self.lock_digests(&mut *session, deliveries).await?;
+        let mut firsts = self.find_firsts(&mut *session, deliveries).await?;
+        let (mut originals, mut duplicates) = (Vec::new(), Vec::new());
+        for (new, id) in deliveries.iter().zip(ids) {
+            if let Some(of) = firsts.first_of(new) {
+                duplicates.push((*id, new, Some(of)));
+            } else {
+                firsts.insert(new, *id);
+                originals.push((*id, new, None));
+            }
+        }
+        let expected = originals.len() as u64;
+        if self.insert_webhooks(&mut *session, originals).await? < expected {
+            return Err(SqlError::new(
+                SqlErrorKind::Transient,
+                "somebody else received the same delivery at this moment",
+            ));
+        }
+        let of: HashMap<WebhookId, WebhookId> = duplicates
+            .iter()
+            .filter_map(|(id, _, of)| Some((*id, (*of)?.0)))
+            .collect();
+        let mut requeued = self.requeue_failed(&mut *session, &duplicates).await?;
+        self.insert_webhooks(&mut *session, duplicates).await?;
+        session.commit().await?;
+        let received = |id: &WebhookId| match of.get(id) {
+            None => Received::New(*id),
+            Some(of) => Received::Duplicate {
+                id: *id,
+                of: *of,
+                // Told once: by the duplicate that queued it.
+                requeued: requeued.remove(of),
+            },
+        };
+        Ok(ids.iter().map(received).collect())
+    }
+
+    /// Keeps receipts of the same bytes apart: no index tells the first of them.
+    async fn lock_digests(
+        &self,
+        session: &mut dyn Session,
+        deliveries: &[NewWebhook],
+    ) -> Result<(), SqlError> {
+        const LOCK: Template = Template::both(
+            "SELECT pg_advisory_xact_lock(key) FROM \
+             (SELECT DISTINCT key FROM unnest($1) AS key ORDER BY key) AS keys",
+        );
+        // SQLite has one writer, who holds the lock from the beginning.
+        if B::DIALECT == Dialect::Sqlite {
+            return Ok(());
+        }
+        let keys: Vec<i64> = deliveries
+            .iter()
+            .filter(|new| new.digest_duplicate_since.is_some())
+            .filter_map(|new| new.body_digest.as_deref()?.first_chunk())
+            .map(|head| i64::from_be_bytes(*head))
+            .collect();
+        if !keys.is_empty() {
+            session.execute(self.sql(&LOCK).bind_numbers(&keys)).await?;
+        }
+        Ok(())
+    }
+
+    async fn find_firsts(
+        &self,
+        session: &mut dyn Session,
+        deliveries: &[NewWebhook],
+    ) -> Result<Firsts, SqlError> {
+        const BY_KEY: Template = Template::each(
+            "SELECT w.id, w.provider, w.integration_id, w.dedup_key \
+             FROM jsonb_to_recordset($1) AS e (provider text, integration bigint, key text) \
+             JOIN {webhooks} AS w ON w.provider = e.provider \
+             AND coalesce(w.integration_id, 0) = coalesce(e.integration, 0) \
+             AND w.dedup_key = e.key AND w.duplicate_of IS NULL AND w.dedup_key IS NOT NULL",
+            "SELECT w.id, w.provider, w.integration_id, w.dedup_key FROM json_each($1) AS e \
+             CROSS JOIN {webhooks} AS w ON w.provider = e.value ->> 'provider' \
+             AND coalesce(w.integration_id, 0) = coalesce(e.value ->> 'integration', 0) \
+             AND w.dedup_key = e.value ->> 'key' \
+             AND w.duplicate_of IS NULL AND w.dedup_key IS NOT NULL",
+        );
+        const BY_DIGEST: Template = Template::each(
+            "SELECT w.id, w.provider, w.integration_id, w.body_digest, w.created_at \
+             FROM jsonb_to_recordset($1) AS e (digest text, since timestamptz) \
+             JOIN {webhooks} AS w ON w.body_digest = decode(e.digest, 'hex') \
+             AND w.body_digest IS NOT NULL AND w.created_at >= e.since \
+             WHERE w.duplicate_of IS NULL",
+            "SELECT w.id, w.provider, w.integration_id, w.body_digest, w.created_at \
+             FROM json_each($1) AS e \
+             CROSS JOIN {webhooks} AS w ON w.body_digest = unhex(e.value ->> 'digest') \
+             AND w.body_digest IS NOT NULL AND w.created_at >= e.value ->> 'since' \
+             WHERE w.duplicate_of IS NULL",
+        );
+        let mut firsts = Firsts::default();
+        let keyed = deliveries.iter().filter_map(|new| {
+            let key = new.dedup_key.as_deref()?;
+            Some(json!({
+                "provider": new.provider, "integration": new.integration_id, "key": key,
+            }))
+        });
+        let keyed: Vec<Json> = keyed.collect();
+        if !keyed.is_empty() {
+            for row in session.query(self.sql(&BY_KEY).bind(Json::from(keyed))).await? {
+                let kind = kind_of_row(&row, row.get("dedup_key")?)?;
+                firsts.by_key.insert(kind, row.get("id")?);
+            }
+        }
+        let digests = deliveries.iter().filter_map(|new| {
+            let (digest, since) = (new.body_digest.as_deref()?, new.digest_duplicate_since?);
+            Some(json!({ "digest": hex(digest), "since": time_text(since) }))
+        });
+        let digests: Vec<Json> = digests.collect();
+        if !digests.is_empty() {
+            let find = self.sql(&BY_DIGEST).bind(Json::from(digests));
+            for row in session.query(find).await? {
+                let kind = kind_of_row(&row, row.get("body_digest")?)?;
+                let known = firsts.by_digest.entry(kind).or_default();
+                known.push((row.get("created_at")?, row.get("id")?));
+            }
+        }
+        Ok(firsts)
+    }
+
+    /// Queues originals that had failed again; those that were queued.
+    async fn requeue_failed(
+        &self,
+        session: &mut dyn Session,
+        duplicates: &[(WebhookId, &NewWebhook, Option<DuplicateOf>)],
+    ) -> Result<HashSet<WebhookId>, SqlError> {
+        const REQUEUE: Template = Template::each(
+            "WITH locked AS (SELECT id FROM {webhooks} WHERE id IN \
+             (SELECT id FROM jsonb_to_recordset($1) AS e (id bigint)) AND status = 'failed' \
+             ORDER BY id FOR UPDATE) \
+             UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, \
+             available_at = e.available_at, processed_at = NULL, lease_until = NULL, \
+             lease_token = NULL, updated_at = e.now \
+             FROM locked JOIN jsonb_to_recordset($1) AS e \
+             (id bigint, available_at timestamptz, now timestamptz) ON e.id = locked.id \
+             WHERE w.id = locked.id RETURNING w.id",
+            "UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, \
+             available_at = e.available_at, processed_at = NULL, lease_until = NULL, \
+             lease_token = NULL, updated_at = e.now \
+             FROM (SELECT value ->> 'id' AS id, value ->> 'available_at' AS available_at, \
+             value ->> 'now' AS now FROM json_each($1)) AS e \
+             WHERE w.id = e.id AND w.status = 'failed' RETURNING id",
+        );
+        // The first duplicate of an original speaks for the others.
+        let mut seen = HashSet::new();
+        let entries = duplicates.iter().filter_map(|(_, new, of)| {
+            let (of, _) = (*of)?;
+            seen.insert(of).then(|| {
+                json!({
+                    "id": of,
+                    "available_at": time_text(new.available_at.unwrap_or(PARKED)),
+                    "now": time_text(new.now),
+                })
+            })
+        });
+        let entries: Vec<Json> = entries.collect();
+        if entries.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let rows = session
+            .query(self.sql(&REQUEUE).bind(Json::from(entries)))
+            .await?;
+        let ids: Result<HashSet<WebhookId>, StoreError> =
+            rows.iter().map(|row| row.get("id")).collect();
+        Ok(ids?)
+    }
+}
+
+/// Whether nothing but the unique index needs to be asked.
+fn may_all_be_first(deliveries: &[NewWebhook]) -> bool {
+    let mut keys = HashSet::new();
+    deliveries.iter().all(|new| {
+        let compares_digests = new.digest_duplicate_since.is_some() && new.body_digest.is_some();
+        let sender = (&new.provider, new.integration_id);
+        let key = new.dedup_key.as_deref();
+        !compares_digests && key.is_none_or(|key| keys.insert((sender, key)))
+    })
+}

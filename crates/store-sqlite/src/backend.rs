@@ -1,0 +1,100 @@
+//! [`SqliteBackend`]: a pool that writes and one that reads.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use integrations_core::time::Clock;
+use integrations_store_sql::{
+    Backend, Dialect, OwnCommit, Session, SqlError,
+    adapter::{Adapter, OpenError, Pooled},
+    clock::SystemClock,
+    migration::Migration,
+};
+use sqlx::{SqliteConnection, SqlitePool};
+
+use crate::{
+    error::sorted,
+    lent::{Lending, SqliteLent},
+    options::SqliteStoreOptions,
+    session::{InTransaction, Single},
+};
+
+/// The connections of a store: one that writes, and some that read.
+#[derive(Debug)]
+pub struct SqliteBackend {
+    write: SqlitePool,
+    read: SqlitePool,
+    lending: Lending,
+    clock: Arc<SystemClock>,
+}
+
+impl SqliteBackend {
+    pub(crate) fn new(write: SqlitePool, read: SqlitePool) -> Self {
+        Self {
+            write,
+            read,
+            lending: Lending::default(),
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for SqliteBackend {
+    const DIALECT: Dialect = Dialect::Sqlite;
+
+    async fn read(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        Ok(Box::new(Single(self.read.acquire().await.map_err(sorted)?)))
+    }
+
+    async fn write(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        Ok(Box::new(Single(
+            self.write.acquire().await.map_err(sorted)?,
+        )))
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        let connection = self.write.acquire().await.map_err(sorted)?;
+        Ok(Box::new(InTransaction::begin(connection).await?))
+    }
+}
+
+/// There is one writer, so nothing is kept apart: what could only wait for a lent transaction
+/// fails at once.
+#[async_trait]
+impl OwnCommit for SqliteBackend {
+    async fn write_apart(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        self.lending.refuse_if_lent()?;
+        self.write().await
+    }
+
+    async fn begin_apart(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        self.lending.refuse_if_lent()?;
+        self.begin().await
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::<SystemClock>::clone(&self.clock)
+    }
+}
+
+impl Adapter for SqliteBackend {
+    const MIGRATIONS: &'static [Migration] = crate::MIGRATIONS;
+    type Options = SqliteStoreOptions;
+    type Connection = SqliteConnection;
+    type Lent<'t> = SqliteLent<'t>;
+
+    fn options(url: &str) -> Result<SqliteStoreOptions, OpenError> {
+        SqliteStoreOptions::for_url(url)
+    }
+
+    fn lend<'t>(&self, connection: &'t mut SqliteConnection) -> SqliteLent<'t> {
+        SqliteLent::new(connection, &self.lending)
+    }
+}
+
+impl Pooled<(SqlitePool, SqlitePool)> for SqliteBackend {
+    fn options_over((write, read): (SqlitePool, SqlitePool)) -> SqliteStoreOptions {
+        SqliteStoreOptions::over(write, read)
+    }
+}

@@ -1,0 +1,116 @@
+//! INV-01: once the other side answered, no fault of ours changes the outcome.
+
+use std::sync::Arc;
+
+use http::Method;
+use integrations_core::{
+    client::{CallErrorKind, UnrecordedPolicy},
+    event::{Event, EventKind, EventSink},
+    mock::MockCallJournal,
+    request::FailureClass,
+    store::{Ports, Rejected, StoreError, StoreErrorKind},
+};
+use integrations_testkit::{harness::Harness, transport::Reply};
+use serde_json::json;
+
+use crate::acme::{Acme, install};
+
+/// Ports whose journal fails in one of the ways a store can.
+fn failing(reject: bool) -> impl FnOnce(Ports) -> Ports {
+    move |mut ports| {
+        let mut journal = MockCallJournal::new();
+        journal.expect_record().returning(move |_| {
+            if reject {
+                Ok(vec![Err(Rejected::Constraint)])
+            } else {
+                Err(StoreError::new(
+                    StoreErrorKind::Unavailable,
+                    "the database cannot be reached",
+                ))
+            }
+        });
+        ports.journal = Arc::new(journal);
+        ports
+    }
+}
+
+// INV-01, W-REQ-1
+#[tokio::test]
+async fn an_answer_that_cannot_be_recorded_is_still_the_answer() {
+    for reject in [false, true] {
+        let harness = Harness::with(failing(reject), |builder| builder.provider(Acme));
+        let acme = install(&harness).await;
+        harness.transport.reply(
+            Method::POST,
+            "/api/x",
+            Reply::status(201).json(&json!({ "id": 1 })),
+        );
+        let answer = harness.handle(&acme).post("/x").send().await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.request_id), (201, None));
+        assert_eq!(harness.transport.sent().len(), 1);
+        harness.client.shutdown().await;
+        let told = harness.events.kinds();
+        assert!(
+            told.iter()
+                .any(|kind| matches!(kind, EventKind::RequestUnrecorded { .. })),
+            "{told:?}"
+        );
+    }
+}
+
+// DESIGN: `fail_call` returns the answer inside an error that is never a reason to call again
+#[tokio::test]
+async fn fail_call_carries_the_answer() {
+    let harness = Harness::with(failing(false), |builder| {
+        builder
+            .provider(Acme)
+            .when_unrecorded(UnrecordedPolicy::FailCall)
+    });
+    let acme = install(&harness).await;
+    harness
+        .transport
+        .reply(Method::POST, "/api/x", Reply::status(201));
+    let error = harness.handle(&acme).post("/x").send().await.unwrap_err();
+    assert_eq!(error.kind(), &CallErrorKind::Unrecorded);
+    assert_eq!(error.answer().unwrap().status.as_u16(), 201);
+}
+
+#[tokio::test]
+async fn a_failure_that_cannot_be_recorded_is_still_that_failure() {
+    let harness = Harness::with(failing(false), |builder| builder.provider(Acme));
+    let acme = install(&harness).await;
+    harness
+        .transport
+        .reply(Method::GET, "/api/x", Reply::status(500));
+    let error = harness.handle(&acme).get("/x").send().await.unwrap_err();
+    assert_eq!(error.kind(), &CallErrorKind::Failed(FailureClass::Upstream));
+}
+
+struct Panicking;
+
+impl EventSink for Panicking {
+    fn emit(&self, _event: &Event) {
+        panic!("a sink that panics");
+    }
+}
+
+// EVT-02
+#[tokio::test]
+async fn a_panicking_sink_changes_nothing_and_others_hear() {
+    let harness = Harness::with(
+        |ports| ports,
+        |builder| builder.event_sink(Panicking).provider(Acme),
+    );
+    let acme = install(&harness).await;
+    harness
+        .transport
+        .reply(Method::GET, "/api/x", Reply::status(200));
+    harness.handle(&acme).get("/x").send().await.unwrap();
+    harness.client.shutdown().await;
+    let told = harness.events.kinds();
+    assert!(
+        told.iter()
+            .any(|kind| matches!(kind, EventKind::RequestCompleted { .. })),
+        "{told:?}"
+    );
+}
