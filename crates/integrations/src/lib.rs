@@ -18,7 +18,7 @@ pub use integrations_core::client::{
 };
 pub use integrations_core::integration::{Integration, Owner, Scope};
 pub use integrations_encryptor::{KeyFile, KeyRing, RingEncryptor};
-pub use integrations_store_sql::clock::{StoreClock, SystemClock};
+pub use integrations_store_sql::clock::SystemClock;
 
 #[cfg(feature = "http")]
 pub use integrations_http::ReqwestTransport;

@@ -1,8 +1,8 @@
 //! Scratch, to be deleted.
 mod support;
-use std::sync::Arc;
 use integrations_core::store::Ports;
 use integrations_testkit::{conformance::Subject, conformance_suite, memory::MemoryStore};
+use std::sync::Arc;
 
 async fn subject() -> Subject {
     let scratch = support::Scratch::new();

@@ -63,14 +63,14 @@ async fn record(scratch: &Scratch, version: i64, minimum: i64) {
 }
 
 // SCHEMA
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_schema_is_exactly_this() {
     let scratch = Scratch::new();
     scratch.store().await;
     insta::assert_snapshot!(schema(&scratch).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migrating_twice_applies_nothing_more() {
     let scratch = Scratch::new();
     assert_eq!(scratch.options().pending().await.unwrap(), MIGRATIONS);
@@ -94,7 +94,7 @@ async fn six_at_once_all_succeed() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_prefixes_live_side_by_side() {
     let (one, other) = (Scratch::new(), Scratch::new());
     one.store().await;
@@ -107,7 +107,7 @@ async fn two_prefixes_live_side_by_side() {
 }
 
 // 63 bytes is what PostgreSQL keeps of a name.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_longest_prefix_makes_the_same_names() {
     let (short, long) = (Scratch::new(), Scratch::new());
     let filled = format!("{:x<1$}", long.prefix, TablePrefix::MAX_LEN);
@@ -117,7 +117,7 @@ async fn the_longest_prefix_makes_the_same_names() {
     assert_eq!(schema(&short).await, schema(&long).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn opening_an_empty_database_names_the_command_and_changes_nothing() {
     let scratch = Scratch::new();
     let error = scratch.options().open().await.unwrap_err();
@@ -128,7 +128,7 @@ async fn opening_an_empty_database_names_the_command_and_changes_nothing() {
     assert_eq!(schema(&scratch).await, "");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_schema_is_used_where_it_says_so() {
     let scratch = Scratch::new();
     scratch.store().await;
@@ -144,7 +144,7 @@ async fn a_newer_schema_is_used_where_it_says_so() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_schema_is_refused_until_it_is_migrated() {
     let scratch = Scratch::new();
     let store = scratch.store().await;
@@ -167,7 +167,7 @@ async fn an_older_schema_is_refused_until_it_is_migrated() {
     scratch.options().open().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_that_fails_leaves_nothing() {
     let scratch = Scratch::new();
     let store = scratch.store().await;
@@ -187,7 +187,7 @@ async fn a_migration_that_fails_leaves_nothing() {
     scratch.options().open().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_file_is_told() {
     let scratch = Scratch::new();
     scratch.store().await;
@@ -204,7 +204,7 @@ async fn a_changed_file_is_told() {
     ));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn published_files_leave_the_same_schema_and_run_once() {
     let (migrated, by_hand) = (Scratch::new(), Scratch::new());
     migrated.store().await;
@@ -224,7 +224,7 @@ async fn published_files_leave_the_same_schema_and_run_once() {
     assert_eq!(by_hand.options().migrate().await.unwrap(), []);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_hide_url_and_password() {
     for url in [
         "postgres://me:hunter2@127.0.0.1:1/test",

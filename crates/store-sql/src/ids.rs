@@ -77,6 +77,9 @@ impl IdBlocks {
         table: &'static str,
         count: usize,
     ) -> Result<Vec<i64>, SqlError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         if let Some(ids) = self.kept(table, count) {
             return Ok(ids);
         }
@@ -149,7 +152,8 @@ async fn allocate(
     count: usize,
 ) -> Result<Vec<i64>, SqlError> {
     const NEXT: Template = Template::each(
-        "SELECT nextval(pg_get_serial_sequence($1, 'id')) AS id FROM generate_series(1, $2)",
+        "SELECT jsonb_agg(nextval(pg_get_serial_sequence($1, 'id'))) AS ids \
+         FROM generate_series(1, $2)",
         "UPDATE sqlite_sequence SET seq = seq + $2 WHERE name = $1 RETURNING seq AS id",
     );
     const FIRST: Template = Template::both(
@@ -165,10 +169,11 @@ async fn allocate(
     };
     let mut rows = session.query(next(&NEXT)).await?;
     if statements.dialect() == Dialect::Postgres {
-        let mut ids = rows
-            .iter()
-            .map(|row| row.get("id"))
-            .collect::<Result<Vec<i64>, _>>()?;
+        let Some(row) = rows.first() else {
+            return Ok(Vec::new());
+        };
+        let ids: serde_json::Value = row.get("ids")?;
+        let mut ids: Vec<i64> = serde_json::from_value(ids).map_err(|_| row.corrupt("ids"))?;
         ids.sort_unstable();
         return Ok(ids);
     }

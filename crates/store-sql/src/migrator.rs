@@ -36,6 +36,7 @@ pub async fn migrate<B: Adapter>(
             state => return Err(OpenError::Schema(state)),
         };
         let Some(next) = next else {
+            session.commit().await?;
             return Ok(done);
         };
         let script = next.render(statements.dialect(), statements.prefix());

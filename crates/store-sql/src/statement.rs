@@ -154,13 +154,15 @@ pub fn table_name(prefix: &TablePrefix, logical: &str) -> String {
     format!("{prefix}{}", suffix.unwrap_or_default())
 }
 
+/// The addresses of a template's texts, which are static, and a number of rows.
+type TextKey = (usize, usize, usize);
+
 /// Renders statements for one prefix and dialect, and keeps the texts.
 #[derive(Debug)]
 pub struct Statements {
     dialect: Dialect,
     prefix: TablePrefix,
-    /// By address of the template's text, which is static, and number of rows.
-    texts: RwLock<HashMap<(usize, usize), Arc<str>>>,
+    texts: RwLock<HashMap<TextKey, Arc<str>>>,
 }
 
 impl Statements {
@@ -196,14 +198,19 @@ impl Statements {
     #[must_use]
     pub fn of(&self, template: &Template) -> Statement {
         let text = template.text(self.dialect);
-        self.statement(self.kept(text, 0, || self.render(text)), Vec::new(), true)
+        self.statement(
+            self.kept((text.as_ptr().addr(), 0, 0), || self.render(text)),
+            Vec::new(),
+            true,
+        )
     }
 
     /// An insert of `rows`, which must not be empty and have the template's number of columns.
     #[must_use]
     pub fn insert(&self, template: &InsertTemplate, rows: Vec<RowValues>) -> Statement {
         let (count, columns) = (rows.len(), template.columns);
-        let sql = self.kept(template.head, count, || {
+        let (head, tail) = (template.head.as_ptr(), template.tail.as_ptr());
+        let sql = self.kept((head.addr(), tail.addr(), count), || {
             let mut text = self.render(template.head);
             text.push_str(" VALUES ");
             push_rows(&mut text, count, columns);
@@ -250,8 +257,7 @@ impl Statements {
         }
     }
 
-    fn kept(&self, text: &'static str, rows: usize, render: impl FnOnce() -> String) -> Arc<str> {
-        let key = (text.as_ptr().addr(), rows);
+    fn kept(&self, key: TextKey, render: impl FnOnce() -> String) -> Arc<str> {
         let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(sql) = texts.get(&key) {
             return Arc::clone(sql);

@@ -31,7 +31,7 @@ async fn schema(scratch: &Scratch, prefix: &str) -> String {
 
 async fn record(scratch: &Scratch, version: i64, minimum: i64) {
     query(
-        "INSERT INTO integration_migrations (version, name, checksum, minimum, applied_at, \
+        "INSERT INTO acme_migrations (version, name, checksum, minimum, applied_at, \
          created_at, updated_at) VALUES ($1, 'later', 'unknown', $2, '', '', '')",
     )
     .bind(version)
@@ -46,7 +46,7 @@ async fn record(scratch: &Scratch, version: i64, minimum: i64) {
 async fn the_schema_is_exactly_this() {
     let scratch = Scratch::new();
     scratch.store().await;
-    insta::assert_snapshot!(schema(&scratch, "integration").await);
+    insta::assert_snapshot!(schema(&scratch, "acme").await);
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn six_at_once_all_succeed() {
 async fn two_prefixes_live_side_by_side() {
     let scratch = Scratch::new();
     scratch.store().await;
-    let other = || scratch.options().prefix("other").unwrap();
+    let other = || scratch.options().prefix("zebra").unwrap();
     assert!(matches!(
         other().open().await,
         Err(OpenError::Schema(SchemaState::Empty))
@@ -85,8 +85,8 @@ async fn two_prefixes_live_side_by_side() {
     other().migrate().await.unwrap();
     other().open().await.unwrap();
     assert_eq!(
-        schema(&scratch, "integration").await,
-        schema(&scratch, "other").await
+        schema(&scratch, "acme").await,
+        schema(&scratch, "zebra").await
     );
 }
 
@@ -147,7 +147,7 @@ async fn a_newer_schema_is_used_where_it_says_so() {
 async fn an_older_schema_is_refused_until_it_is_migrated() {
     let scratch = Scratch::new();
     let store = scratch.store().await;
-    let statements = Statements::new(Dialect::Sqlite, TablePrefix::default());
+    let statements = Statements::new(Dialect::Sqlite, TablePrefix::new("acme").unwrap());
     let known = [MIGRATIONS[0], NEXT];
     let error = migrator::check(store.backend(), &statements, &known)
         .await
@@ -169,8 +169,8 @@ async fn an_older_schema_is_refused_until_it_is_migrated() {
 async fn a_migration_that_fails_leaves_nothing() {
     let scratch = Scratch::new();
     let store = scratch.store().await;
-    let before = schema(&scratch, "integration").await;
-    let statements = Statements::new(Dialect::Sqlite, TablePrefix::default());
+    let before = schema(&scratch, "acme").await;
+    let statements = Statements::new(Dialect::Sqlite, TablePrefix::new("acme").unwrap());
     let broken = Migration::new(
         2,
         "broken",
@@ -180,7 +180,7 @@ async fn a_migration_that_fails_leaves_nothing() {
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "migration 0002_broken.sql failed");
-    assert_eq!(schema(&scratch, "integration").await, before);
+    assert_eq!(schema(&scratch, "acme").await, before);
     scratch.options().open().await.unwrap();
 }
 
@@ -188,7 +188,7 @@ async fn a_migration_that_fails_leaves_nothing() {
 async fn a_changed_file_is_told() {
     let scratch = Scratch::new();
     scratch.store().await;
-    query("UPDATE integration_migrations SET checksum = 'x'")
+    query("UPDATE acme_migrations SET checksum = 'x'")
         .execute(&mut scratch.connection().await)
         .await
         .unwrap();
@@ -219,7 +219,7 @@ async fn published_files_leave_the_same_schema_and_run_once() {
     options().open().await.unwrap();
     assert_eq!(options().migrate().await.unwrap(), []);
     assert_eq!(
-        schema(&scratch, "integration").await,
+        schema(&scratch, "acme").await,
         schema(&scratch, "by_hand").await
     );
 }

@@ -12,19 +12,19 @@ use integrations_store_postgres::{
 };
 
 /// A prefix nobody else has. Its tables are dropped with it.
-pub struct Scratch {
-    pub url: String,
-    pub prefix: String,
+pub(crate) struct Scratch {
+    pub(crate) url: String,
+    pub(crate) prefix: String,
 }
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Every state is seeded anew.
         let random = RandomState::new().build_hasher().finish();
         Self::named(format!("t{random:016x}"))
     }
 
-    pub fn named(prefix: String) -> Self {
+    pub(crate) fn named(prefix: String) -> Self {
         let url = env::var("INTEGRATIONS_TEST_POSTGRES_URL").expect(
             "INTEGRATIONS_TEST_POSTGRES_URL is not set: `cargo xtask test` starts a PostgreSQL \
              and sets it",
@@ -33,7 +33,7 @@ impl Scratch {
     }
 
     /// Options for few connections: many tests share the server.
-    pub fn options(&self) -> PgStoreOptions {
+    pub(crate) fn options(&self) -> PgStoreOptions {
         PgStore::connect(&self.url)
             .unwrap()
             .prefix(&self.prefix)
@@ -43,12 +43,12 @@ impl Scratch {
     }
 
     /// A store with an up-to-date schema.
-    pub async fn store(&self) -> PgStore {
+    pub(crate) async fn store(&self) -> PgStore {
         self.options().migrate().await.unwrap();
         self.options().open().await.unwrap()
     }
 
-    pub async fn connection(&self) -> PgConnection {
+    pub(crate) async fn connection(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
@@ -61,6 +61,10 @@ impl Scratch {
                 .await
                 .unwrap();
         if !tables.is_empty() {
+            query("SET lock_timeout = '10s'")
+                .execute(&mut connection)
+                .await
+                .unwrap();
             let drop = format!("DROP TABLE \"{}\" CASCADE", tables.join("\", \""));
             query(AssertSqlSafe(drop))
                 .execute(&mut connection)

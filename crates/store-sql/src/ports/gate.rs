@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use integrations_core::{
     gate::{
-        Admitted, AdmitRequest, Budget, CallGate, CircuitMode, CircuitOverride, GateReturn,
+        AdmitRequest, Admitted, Budget, CallGate, CircuitMode, CircuitOverride, GateReturn,
         GateState, GateView, RateOverride, Standing, Suppression,
     },
     id::IntegrationId,
@@ -147,9 +147,7 @@ impl<B: OwnCommit> SqlStore<B> {
         session: &mut dyn Session,
         gates: &BTreeMap<IntegrationId, (GateState, DateTime<Utc>)>,
     ) -> Result<(), SqlError> {
-        let entry = |(id, (gate, now)): (&IntegrationId, &(GateState, DateTime<Utc>))| {
-            json!({ "id": id, "state": gate, "now": time_text(*now) })
-        };
+        let entry = |(id, (gate, now)): (&IntegrationId, &(GateState, DateTime<Utc>))| json!({ "id": id, "state": gate, "now": time_text(*now) });
         let entries: Json = gates.iter().map(entry).collect();
         session.execute(self.sql(&WRITE).bind(entries)).await?;
         Ok(())
@@ -324,9 +322,7 @@ fn standing(row: &Row) -> Result<Standing, StoreError> {
     Ok(Standing {
         is_active: row.get("is_active")?,
         health_status: HealthStatus::from(row.get::<String>("health_status")?),
-        authorization_status: AuthorizationStatus::from(
-            row.get::<String>("authorization_status")?,
-        ),
+        authorization_status: AuthorizationStatus::from(row.get::<String>("authorization_status")?),
         credentials_generation: row.get("credentials_generation")?,
         updated_at: row.get("updated_at")?,
     })

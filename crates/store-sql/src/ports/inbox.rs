@@ -28,9 +28,7 @@ impl<B: OwnCommit> SqlStore<B> {
     async fn claim_webhooks_once(&self, claim: &WebhookClaim) -> Result<Vec<Webhook>, SqlError> {
         const CLAIM: Template = Template::each(
             concat!(
-                "UPDATE {webhooks} SET status = 'processing', attempts = attempts + 1, \
-                 lease_until = $4, lease_token = $5, updated_at = $1 WHERE id IN (SELECT w.id \
-                 FROM {webhooks} AS w WHERE w.status IN ('pending', 'processing') \
+                "WITH due AS MATERIALIZED (SELECT w.id FROM {webhooks} AS w WHERE w.status IN ('pending', 'processing') \
                  AND w.available_at <= $1 AND (w.lease_until IS NULL OR w.lease_until <= $1) \
                  AND w.provider = ANY($2) AND w.duplicate_of IS NULL \
                  AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
@@ -40,7 +38,10 @@ impl<B: OwnCommit> SqlStore<B> {
                  AND o.status IN ('pending', 'processing') AND o.id < w.id \
                  AND o.provider = w.provider \
                  AND coalesce(o.integration_id, 0) = coalesce(w.integration_id, 0))) \
-                 ORDER BY w.available_at, w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED) RETURNING ",
+                 ORDER BY w.available_at, w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED) \
+                 UPDATE {webhooks} SET status = 'processing', attempts = attempts + 1, \
+                 lease_until = $4, lease_token = $5, updated_at = $1 \
+                 WHERE id IN (SELECT id FROM due) RETURNING ",
                 webhook_columns!(),
             ),
             concat!(
@@ -98,7 +99,11 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(until);
         let rows = self.backend.write().await?.query(statement).await?;
         let kept = read_ids(&rows)?;
-        Ok(deliveries.iter().copied().filter(|id| !kept.contains(id)).collect())
+        Ok(deliveries
+            .iter()
+            .copied()
+            .filter(|id| !kept.contains(id))
+            .collect())
     }
 
     async fn replay_once(
@@ -145,14 +150,15 @@ impl<B: OwnCommit> SqlStore<B> {
 
     async fn recover_once(&self, now: DateTime<Utc>, limit: u32) -> Result<u64, SqlError> {
         const RECOVER: Template = Template::each(
-            "UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
-             available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
-             updated_at = $1 WHERE id IN (SELECT w.id FROM {webhooks} AS w \
+            "WITH left_over AS MATERIALIZED (SELECT w.id FROM {webhooks} AS w \
              WHERE w.status IN ('pending', 'processing') AND (w.lease_until <= $1 \
              OR (w.available_at = $2 AND w.lease_until IS NULL AND w.duplicate_of IS NULL \
              AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
              WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL)))) \
-             ORDER BY w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED)",
+             ORDER BY w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED) \
+             UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
+             available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
+             updated_at = $1 WHERE id IN (SELECT id FROM left_over)",
             "UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
              available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
              updated_at = $1 WHERE id IN (SELECT w.id FROM {webhooks} AS w \

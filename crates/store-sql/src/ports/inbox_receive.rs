@@ -30,22 +30,21 @@ use crate::{
 type Kind<T> = (String, Option<IntegrationId>, T);
 
 fn kind_of<T>(new: &NewWebhook, value: T) -> Kind<T> {
-    (
-        new.provider.as_str().to_owned(),
-        new.integration_id,
-        value,
-    )
+    (new.provider.as_str().to_owned(), new.integration_id, value)
 }
 
 fn kind_of_row<T>(row: &Row, value: T) -> Result<Kind<T>, StoreError> {
     Ok((row.get("provider")?, row.get("integration_id")?, value))
 }
 
+/// When a delivery was received, and its row.
+type Receipt = (DateTime<Utc>, WebhookId);
+
 /// The first deliveries of each kind that are known.
 #[derive(Default)]
 struct Firsts {
     by_key: HashMap<Kind<String>, WebhookId>,
-    by_digest: HashMap<Kind<Vec<u8>>, Vec<(DateTime<Utc>, WebhookId)>>,
+    by_digest: HashMap<Kind<Vec<u8>>, Vec<Receipt>>,
 }
 
 impl Firsts {
@@ -84,7 +83,12 @@ impl<B: OwnCommit> SqlStore<B> {
         }
         let ids = self
             .ids
-            .take(&self.backend, &self.statements, "webhooks", deliveries.len())
+            .take(
+                &self.backend,
+                &self.statements,
+                "webhooks",
+                deliveries.len(),
+            )
             .await?;
         let ids: Vec<WebhookId> = ids.into_iter().map(WebhookId).collect();
         if may_all_be_first(deliveries) && self.insert_firsts(deliveries, &ids).await? {
@@ -99,7 +103,11 @@ impl<B: OwnCommit> SqlStore<B> {
         deliveries: &[NewWebhook],
         ids: &[WebhookId],
     ) -> Result<bool, SqlError> {
-        let rows: Vec<_> = deliveries.iter().zip(ids).map(|(new, id)| (*id, new, None)).collect();
+        let rows: Vec<_> = deliveries
+            .iter()
+            .zip(ids)
+            .map(|(new, id)| (*id, new, None))
+            .collect();
         // A single row is all or nothing by itself.
         let mut session = if rows.len() == 1 {
             self.backend.write().await?
@@ -119,13 +127,17 @@ impl<B: OwnCommit> SqlStore<B> {
         mut rows: Vec<(WebhookId, &NewWebhook, Option<DuplicateOf>)>,
     ) -> Result<u64, SqlError> {
         // A common order of writes keeps two batches with the same keys from deadlocking.
-        rows.sort_unstable_by_key(|(id, new, _)| (&new.provider, new.integration_id, &new.dedup_key, *id));
+        rows.sort_unstable_by_key(|(id, new, _)| {
+            (&new.provider, new.integration_id, &new.dedup_key, *id)
+        });
         let mut inserted = 0;
         for part in rows.chunks(self.statements.rows_per_insert(INSERT.columns)) {
             let values = part
                 .iter()
                 .map(|(id, new, duplicate)| self.webhook_row(*id, new, *duplicate));
-            inserted += session.execute(self.insert(&INSERT, values.collect())).await?;
+            inserted += session
+                .execute(self.insert(&INSERT, values.collect()))
+                .await?;
         }
         Ok(inserted)
     }
@@ -237,7 +249,10 @@ impl<B: OwnCommit> SqlStore<B> {
         });
         let keyed: Vec<Json> = keyed.collect();
         if !keyed.is_empty() {
-            for row in session.query(self.sql(&BY_KEY).bind(Json::from(keyed))).await? {
+            for row in session
+                .query(self.sql(&BY_KEY).bind(Json::from(keyed)))
+                .await?
+            {
                 let kind = kind_of_row(&row, row.get("dedup_key")?)?;
                 firsts.by_key.insert(kind, row.get("id")?);
             }

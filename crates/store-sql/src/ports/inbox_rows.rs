@@ -23,11 +23,10 @@ use crate::{
 const SEALED: &str = "sealed";
 
 /// When a parked delivery is due: never, within what both databases and RFC 3339 can hold.
-pub(super) const PARKED: DateTime<Utc> =
-    match DateTime::from_timestamp(253_402_214_400, 0) {
-        Some(at) => at,
-        None => DateTime::<Utc>::MAX_UTC,
-    };
+pub(super) const PARKED: DateTime<Utc> = match DateTime::from_timestamp(253_402_214_400, 0) {
+    Some(at) => at,
+    None => DateTime::<Utc>::MAX_UTC,
+};
 
 /// The columns [`webhook`] reads, without an alias.
 macro_rules! webhook_columns {
@@ -69,7 +68,11 @@ impl<B: Backend> SqlStore<B> {
             Some(_) => WebhookStatus::Processed,
             None => WebhookStatus::Pending,
         };
-        let headers: Json = new.headers.iter().map(|(k, v)| Json::from([k.as_str(), v])).collect();
+        let headers: Json = new
+            .headers
+            .iter()
+            .map(|(k, v)| Json::from([k.as_str(), v]))
+            .collect();
         self.row()
             .bind(id)
             .bind(&new.uid)

@@ -17,13 +17,14 @@ use crate::{backend::OwnCommit, error::SqlError, row::Row, statement::Template, 
 const MAX_INTEGRATIONS: u32 = 25;
 
 /// The integrations with due items behind `$1`, going round: a walk from one to the next by the
-/// claim's index, which never looks at what waits behind the first item of each.
+/// claim's index, which never looks at what waits behind the first item of each. `-1` stands for
+/// the end of the first lap.
 const DUE: Template = Template::each(
-    "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL \
-     SELECT coalesce(step.next, -1), CASE WHEN step.next IS NULL THEN lap + 1 ELSE lap END \
-     FROM (SELECT id, lap, (SELECT min(integration_id) FROM {sync_items} \
-     WHERE status IN ('pending', 'processing') AND integration_id > walk.id) AS next FROM walk \
-     WHERE lap = 0 OR (lap = 1 AND id < $1)) AS step) \
+    "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
+     (SELECT min(integration_id) FROM {sync_items} \
+     WHERE status IN ('pending', 'processing') AND integration_id > walk.id), -1), \
+     CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
+     FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
      SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
      AND EXISTS (SELECT 1 FROM {integrations} AS i WHERE i.id = walk.id AND i.is_active \
      AND i.removed_at IS NULL AND i.health_status <> 'disabled') \
@@ -31,11 +32,11 @@ const DUE: Template = Template::each(
      AND t.status IN ('pending', 'processing') AND t.available_at <= $2 \
      AND (t.lease_until IS NULL OR t.lease_until <= $2) \
      AND ($3 OR t.event_class = ANY($4))) LIMIT $5",
-    "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL \
-     SELECT coalesce(step.next, -1), CASE WHEN step.next IS NULL THEN lap + 1 ELSE lap END \
-     FROM (SELECT id, lap, (SELECT min(integration_id) FROM {sync_items} \
-     WHERE status IN ('pending', 'processing') AND integration_id > walk.id) AS next FROM walk \
-     WHERE lap = 0 OR (lap = 1 AND id < $1)) AS step) \
+    "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
+     (SELECT min(integration_id) FROM {sync_items} \
+     WHERE status IN ('pending', 'processing') AND integration_id > walk.id), -1), \
+     CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
+     FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
      SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
      AND EXISTS (SELECT 1 FROM {integrations} AS i WHERE i.id = walk.id AND i.is_active \
      AND i.removed_at IS NULL AND i.health_status <> 'disabled') \
@@ -103,13 +104,16 @@ impl<B: OwnCommit> SqlStore<B> {
         }
         let share = (claim.limit / u32::try_from(due.len()).unwrap_or(u32::MAX)).max(1);
         let mut claimed = self.claim_share(claim, &due, share, claim.limit).await?;
-        let left = claim.limit.saturating_sub(u32::try_from(claimed.len()).unwrap_or(u32::MAX));
+        let left = claim
+            .limit
+            .saturating_sub(u32::try_from(claimed.len()).unwrap_or(u32::MAX));
         // Without a full share nobody has more.
         if left > 0 && has_full_share(&claimed, share) {
             claimed.extend(self.claim_share(claim, &due, left, left).await?);
         }
         if let Some(last) = claimed.last() {
-            self.last_served.store(last.integration_id.0, Ordering::Relaxed);
+            self.last_served
+                .store(last.integration_id.0, Ordering::Relaxed);
         }
         Ok(claimed)
     }
@@ -120,7 +124,12 @@ impl<B: OwnCommit> SqlStore<B> {
             "SELECT id FROM {integrations} WHERE id = $1 AND is_active AND removed_at IS NULL \
              AND health_status <> 'disabled'",
         );
-        let rows = self.backend.read().await?.query(self.sql(&OPEN).bind(id)).await?;
+        let rows = self
+            .backend
+            .read()
+            .await?
+            .query(self.sql(&OPEN).bind(id))
+            .await?;
         read_ids(&rows)
     }
 
@@ -200,11 +209,12 @@ impl<B: OwnCommit> SqlStore<B> {
     ) -> Result<u64, SqlError> {
         // By way of the integrations, since the index on states begins with them.
         const RECLAIM: Template = Template::each(
-            "UPDATE {sync_items} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
-             updated_at = $1 WHERE id IN (SELECT t.id FROM {integrations} AS i \
+            "WITH left_over AS MATERIALIZED (SELECT t.id FROM {integrations} AS i \
              CROSS JOIN LATERAL (SELECT id FROM {sync_items} AS t WHERE t.integration_id = i.id \
              AND t.status = 'processing' AND t.lease_until <= $1 ORDER BY id \
-             FOR UPDATE OF t SKIP LOCKED) AS t LIMIT $2)",
+             FOR UPDATE OF t SKIP LOCKED) AS t LIMIT $2) \
+             UPDATE {sync_items} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
+             updated_at = $1 WHERE id IN (SELECT id FROM left_over)",
             "UPDATE {sync_items} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
              updated_at = $1 WHERE id IN (SELECT t.id FROM {integrations} AS i \
              CROSS JOIN {sync_items} AS t ON t.integration_id = i.id \

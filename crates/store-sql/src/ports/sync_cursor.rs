@@ -153,7 +153,11 @@ impl<B: OwnCommit> SqlStore<B> {
         };
         let mut cursors: Option<Json> = row.get("sync_cursor")?;
         put(&mut cursors, stream, cursor.clone());
-        let write = self.sql(&WRITE).bind(integration_id).bind(cursors).bind(now);
+        let write = self
+            .sql(&WRITE)
+            .bind(integration_id)
+            .bind(cursors)
+            .bind(now);
         session.execute(write).await?;
         session.commit().await?;
         Ok(true)
@@ -182,8 +186,7 @@ impl<B: OwnCommit> SqlStore<B> {
              AND (r.last_seen_run IS NULL OR r.last_seen_run < run.id) \
              AND (r.kind, r.external_id) > ($2, $3) ORDER BY r.kind, r.external_id LIMIT $4",
         );
-        let (kind, external_id) =
-            after.map_or(("", ""), |(kind, id)| (kind.as_str(), id.as_str()));
+        let (kind, external_id) = after.map_or(("", ""), |(kind, id)| (kind.as_str(), id.as_str()));
         let statement = self
             .sql(&UNSEEN)
             .bind(run_id)

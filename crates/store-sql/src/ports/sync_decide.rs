@@ -162,22 +162,18 @@ impl<B: OwnCommit> SqlStore<B> {
 
 /// Rows of a queue that read as `status`: what is unfinished is `processing` under a live lease
 /// and else `pending`, whatever is stored.
-pub(super) fn shown_as<'s>(
-    query: Filtered<'s>,
-    status: &str,
-    now: DateTime<Utc>,
-) -> Filtered<'s> {
+pub(super) fn shown_as<'s>(query: Filtered<'s>, status: &str, now: DateTime<Utc>) -> Filtered<'s> {
     let column = |name: &str| Expr::col(Alias::new(name));
     let now = DateTime::value(Some(now), query.dialect());
     let unfinished = ["pending", "processing"];
     let lease = match status {
         "processing" => column("lease_until").gt(now),
-        "pending" => column("lease_until").is_null().or(column("lease_until").lte(now)),
+        "pending" => column("lease_until")
+            .is_null()
+            .or(column("lease_until").lte(now)),
         other => return query.and(column("status").eq(other)),
     };
-    query
-        .and(column("status").is_in(unfinished))
-        .and(lease)
+    query.and(column("status").is_in(unfinished)).and(lease)
 }
 
 fn answers(decided: Vec<Decided>, mut runs: BTreeMap<SyncRunId, Standing>) -> Vec<ItemDecided> {

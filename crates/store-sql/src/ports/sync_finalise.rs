@@ -4,9 +4,7 @@ use chrono::{DateTime, Utc};
 use integrations_core::{
     id::SyncRunId,
     store::StoreError,
-    sync::{
-        CursorMove, Finalise, Finalised, RunCounts, RunEnd, RunState, StuckRecord, SyncRun,
-    },
+    sync::{CursorMove, Finalise, Finalised, RunCounts, RunEnd, RunState, StuckRecord, SyncRun},
 };
 use serde_json::json;
 
@@ -37,7 +35,9 @@ impl<B: OwnCommit> SqlStore<B> {
                 open: run.counts.open,
             });
         }
-        let stuck = self.count_failing_records(&mut *session, &run, finalise).await?;
+        let stuck = self
+            .count_failing_records(&mut *session, &run, finalise)
+            .await?;
         let Some(ended) = self.end_run(&mut *session, &run, finalise.now).await? else {
             return Ok(Finalised::NotReady {
                 open: run.counts.open,
@@ -130,7 +130,9 @@ impl<B: OwnCommit> SqlStore<B> {
             .sql(&END)
             .bind(log_id)
             .bind(run.state.as_str())
-            .bind(format!("{succeeded} handled, {failed} failed, {skipped} skipped"))
+            .bind(format!(
+                "{succeeded} handled, {failed} failed, {skipped} skipped"
+            ))
             .bind(run.enumeration_error.as_deref())
             .bind((now - run.started_at).num_milliseconds())
             .bind(json!({
@@ -153,7 +155,8 @@ impl<B: OwnCommit> SqlStore<B> {
         finalise: &Finalise,
     ) -> Result<Option<CursorMove>, SqlError> {
         if run.enumerated && (run.enumeration_error.is_none() || run.sorted) {
-            self.follow(session, run, &finalise.cursor, finalise.now).await
+            self.follow(session, run, &finalise.cursor, finalise.now)
+                .await
         } else {
             Ok(None)
         }
@@ -190,7 +193,8 @@ impl<B: OwnCommit> SqlStore<B> {
         let failures = if clean {
             0
         } else {
-            row.get::<i32>("consecutive_sync_failures")?.saturating_add(1)
+            row.get::<i32>("consecutive_sync_failures")?
+                .saturating_add(1)
         };
         let interval = row.get("sync_interval_minutes")?;
         let next = finalise.schedule.next(finalise.now, interval, failures);
@@ -202,7 +206,9 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(clean)
             .bind(finalise.now);
         session.execute(write).await?;
-        session.execute(self.sql(&RELEASE).bind(id).bind(run.fence)).await?;
+        session
+            .execute(self.sql(&RELEASE).bind(id).bind(run.fence))
+            .await?;
         Ok((next, failures))
     }
 
@@ -253,7 +259,10 @@ impl<B: OwnCommit> SqlStore<B> {
                 runs: row.get("failing_runs")?,
             })
         };
-        let mut stuck = rows.iter().map(record).collect::<Result<Vec<_>, StoreError>>()?;
+        let mut stuck = rows
+            .iter()
+            .map(record)
+            .collect::<Result<Vec<_>, StoreError>>()?;
         stuck.sort_unstable_by(|a, b| (&a.kind, &a.external_id).cmp(&(&b.kind, &b.external_id)));
         Ok(stuck)
     }

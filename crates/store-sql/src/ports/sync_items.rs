@@ -1,14 +1,12 @@
 //! Pages of items.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use integrations_core::{
     id::{SyncItemId, SyncRunId},
     store::Rejected,
     sync::{
-        Checkpoint, ItemAdded, ItemStatus, NewItem, PageAdded, PageEnd, Payload, RunCounts,
-        RunPage, SyncRun,
+        Checkpoint, CheckpointOrder, ItemAdded, ItemStatus, NewItem, PageAdded, PageEnd, Payload,
+        RunCounts, RunPage, SyncRun,
     },
 };
 use serde_json::{Value as Json, json};
@@ -113,7 +111,12 @@ impl<B: OwnCommit> SqlStore<B> {
         }
         let ids = self
             .ids
-            .take(&self.backend, &self.statements, "sync_items", page.items.len())
+            .take(
+                &self.backend,
+                &self.statements,
+                "sync_items",
+                page.items.len(),
+            )
             .await?;
         let mut session = self.backend.begin().await?;
         let Some(run) = self
@@ -123,9 +126,7 @@ impl<B: OwnCommit> SqlStore<B> {
             return Ok(PageAdded::FenceLost);
         };
         let sound = page.items.iter().filter(|new| fits(new).verdict().is_ok());
-        let known = self
-            .look_up(&mut *session, &run, sound, page.now)
-            .await?;
+        let known = self.look_up(&mut *session, &run, sound, page.now).await?;
         let plan = Plan::of(&run, page, known, ids);
         self.insert_items(&mut *session, &run, page, &plan.inserts)
             .await?;
@@ -181,7 +182,9 @@ impl<B: OwnCommit> SqlStore<B> {
             let rows = part
                 .iter()
                 .map(|(id, index)| self.item_row(run, *id, &page.items[*index], page.now));
-            session.execute(self.insert(&INSERT, rows.collect())).await?;
+            session
+                .execute(self.insert(&INSERT, rows.collect()))
+                .await?;
         }
         Ok(())
     }
@@ -274,7 +277,11 @@ impl<B: OwnCommit> SqlStore<B> {
              WHERE id = $1 RETURNING id, items_open, enumerated, state",
         );
         let (token, enumerated, error) = match &page.next {
-            PageEnd::Continue(token) => (Some(token), run.enumerated, run.enumeration_error.as_deref()),
+            PageEnd::Continue(token) => (
+                Some(token),
+                run.enumerated,
+                run.enumeration_error.as_deref(),
+            ),
             PageEnd::Complete => (None, true, run.enumeration_error.as_deref()),
             PageEnd::Failed(error) => (run.page_token.as_ref(), true, Some(error.as_str())),
         };
@@ -305,5 +312,5 @@ fn fits(new: &NewItem) -> Fits {
     Fits::new()
         .text(text)
         .varchar(new.batch_id.as_deref(), 36)
-        .varchar(order.as_ref().map(|order| order.as_str()), MAX_ORDER / 4)
+        .varchar(order.as_ref().map(CheckpointOrder::as_str), MAX_ORDER / 4)
 }

@@ -155,7 +155,8 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind_texts(&external_ids)
             .bind(run.id);
         let versions = session.query(versions).await?;
-        let entry = |(kind, external_id): &RecordKey| json!({ "kind": kind, "external_id": external_id });
+        let entry =
+            |(kind, external_id): &RecordKey| json!({ "kind": kind, "external_id": external_id });
         let entries: Json = keys.iter().map(entry).collect();
         let see = self
             .sql(&SEE)
@@ -170,7 +171,9 @@ impl<B: OwnCommit> SqlStore<B> {
                 succeeded_digest: row.get("succeeded_digest")?,
                 versions: Vec::new(),
             };
-            known.0.insert((row.get("kind")?, row.get("external_id")?), record);
+            known
+                .0
+                .insert((row.get("kind")?, row.get("external_id")?), record);
         }
         for row in versions {
             let version = ItemState::read(&row)?;

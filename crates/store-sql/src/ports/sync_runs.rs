@@ -173,13 +173,14 @@ impl<B: OwnCommit> SqlStore<B> {
         // SQLite's own arithmetic ends at milliseconds, so seconds and their fraction are compared
         // one after the other.
         const SWEEP: Template = Template::each(
-            "UPDATE {integrations} SET updated_at = $2, \
-             sync_stale_at = CASE WHEN sync_stale_at IS NULL THEN $2 END \
-             WHERE id IN (SELECT id FROM {integrations} WHERE removed_at IS NULL \
+            "WITH changed AS MATERIALIZED (SELECT id FROM {integrations} WHERE removed_at IS NULL \
              AND (sync_stale_at IS NOT NULL) <> coalesce(is_active AND sync_interval_minutes > 0 \
              AND coalesce(last_synced_at, created_at) \
              + sync_interval_minutes * $1 * interval '1 minute' < $2, false) \
-             ORDER BY id LIMIT $3 FOR NO KEY UPDATE) RETURNING id, sync_stale_at, last_synced_at",
+             ORDER BY id LIMIT $3 FOR NO KEY UPDATE) \
+             UPDATE {integrations} SET updated_at = $2, \
+             sync_stale_at = CASE WHEN sync_stale_at IS NULL THEN $2 END \
+             WHERE id IN (SELECT id FROM changed) RETURNING id, sync_stale_at, last_synced_at",
             "UPDATE {integrations} SET updated_at = $2, \
              sync_stale_at = CASE WHEN sync_stale_at IS NULL THEN $2 END \
              WHERE id IN (SELECT id FROM {integrations} WHERE removed_at IS NULL \
@@ -199,7 +200,10 @@ impl<B: OwnCommit> SqlStore<B> {
                 last_synced_at: row.get("last_synced_at")?,
             })
         };
-        let mut changes = rows.iter().map(change).collect::<Result<Vec<_>, SqlError>>()?;
+        let mut changes = rows
+            .iter()
+            .map(change)
+            .collect::<Result<Vec<_>, SqlError>>()?;
         changes.sort_unstable_by_key(|change| change.integration_id);
         Ok(changes)
     }

@@ -42,8 +42,10 @@ impl<B: Backend> SqlStore<B> {
         let mut recount = Recount::default();
         for settlement in settlements {
             // Removed, so that an item given twice is settled once.
-            let item = claimed.remove(&settlement.id);
-            if let Some(before) = item.filter(|item| item.is_held(settlement)) {
+            let held = claimed
+                .get(&settlement.id)
+                .is_some_and(|item| item.is_held(settlement));
+            if held && let Some(before) = claimed.remove(&settlement.id) {
                 let after = before.settled(settlement);
                 recount.moved(after.run_id, &before.status, &after.status);
                 settled.insert(after.id, after);
@@ -62,7 +64,8 @@ impl<B: Backend> SqlStore<B> {
                 let why = Some(SUPERSEDED.to_owned());
                 settled.insert(older.id, older.ended(ItemStatus::Skipped, why, now));
             }
-            self.record_successes(&mut *session, &successes, now).await?;
+            self.record_successes(&mut *session, &successes, now)
+                .await?;
         }
         let written: Vec<ItemState> = settled.into_values().collect();
         self.write_items(&mut *session, &written).await?;
@@ -147,10 +150,7 @@ impl<B: Backend> SqlStore<B> {
         );
         let statement = self.sql(&LOCK).bind(Json::from(successes)).bind(now);
         let rows = session.query(statement).await?;
-        Ok(rows
-            .iter()
-            .map(ItemState::read)
-            .collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(ItemState::read).collect::<Result<_, _>>()?)
     }
 
     /// Moves records forwards to the versions that succeeded.
@@ -251,7 +251,10 @@ fn successes<'a>(settled: impl Iterator<Item = &'a ItemState>) -> Vec<Json> {
             (*known, *entry) = (version, item);
         }
     }
-    newest.into_values().map(|(_, item)| success(item)).collect()
+    newest
+        .into_values()
+        .map(|(_, item)| success(item))
+        .collect()
 }
 
 fn success(item: &ItemState) -> Json {

@@ -100,9 +100,7 @@ impl<B: OwnCommit> SyncStore for SqlStore<B> {
             ItemVerdict::Skip { reason } => Some(reason.as_str()),
             ItemVerdict::Retry => None,
         });
-        reasons
-            .fold(Fits::new(), |fits, reason| fits.text(reason))
-            .verdict()?;
+        reasons.fold(Fits::new(), Fits::text).verdict()?;
         retrying!(self.decide_once(decisions).await)
     }
 

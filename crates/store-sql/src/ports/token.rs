@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use integrations_core::{
+    encryptor::Sealed,
     store::StoreError,
     token::{NewToken, OneTimeTokens, TokenKind},
 };
@@ -53,7 +54,7 @@ impl<B: OwnCommit> OneTimeTokens for SqlStore<B> {
         );
         Fits::new()
             .varchar(new.kind.as_str(), 32)
-            .text(new.data.as_ref().map(|data| data.as_str()))
+            .text(new.data.as_ref().map(Sealed::as_str))
             .verdict()?;
         let issue = self
             .sql(&ISSUE)

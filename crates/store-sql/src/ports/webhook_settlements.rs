@@ -1,6 +1,6 @@
 //! [`WebhookSettlements`] over SQL.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use integrations_core::{
@@ -50,25 +50,40 @@ impl<B: Backend> SqlStore<B> {
              WHERE w.id = e.id AND w.lease_token = e.token \
              AND w.status IN ('pending', 'processing') RETURNING id",
         );
-        // One statement settles a row once; what is given again finds the lease gone.
-        let mut given = HashSet::new();
-        let firsts = settlements.iter().filter(|one| given.insert(one.id));
-        let entries: Json = firsts.map(entry).collect();
-        let statement = self.sql(&SETTLE).bind(entries);
-        let rows = self.backend.write().await?.query(statement).await?;
-        let mut settled: HashSet<WebhookId> = rows
-            .iter()
-            .map(|row| row.get("id"))
-            .collect::<Result<_, StoreError>>()?;
-        let answer = |one: &WebhookSettlement| {
-            if settled.remove(&one.id) {
-                WebhookSettled::Done
-            } else {
-                WebhookSettled::LeaseLost
-            }
+        let rounds = rounds(settlements);
+        // A single statement is all or nothing by itself.
+        let mut session = if rounds.len() == 1 {
+            self.backend.write().await?
+        } else {
+            self.backend.begin().await?
         };
-        Ok(settlements.iter().map(answer).collect())
+        let mut answers = vec![WebhookSettled::LeaseLost; settlements.len()];
+        for round in rounds {
+            let entries: Json = round.values().map(|i| entry(&settlements[*i])).collect();
+            for row in session.query(self.sql(&SETTLE).bind(entries)).await? {
+                if let Some(index) = round.get(&row.get("id")?) {
+                    answers[*index] = WebhookSettled::Done;
+                }
+            }
+        }
+        session.commit().await?;
+        Ok(answers)
     }
+}
+
+/// Settlements by delivery, each at most once in a round: one statement settles a row once.
+fn rounds(settlements: &[WebhookSettlement]) -> Vec<BTreeMap<WebhookId, usize>> {
+    let mut rounds: Vec<BTreeMap<_, _>> = Vec::new();
+    for (index, settlement) in settlements.iter().enumerate() {
+        let free = rounds
+            .iter_mut()
+            .find(|round| !round.contains_key(&settlement.id));
+        match free {
+            Some(round) => drop(round.insert(settlement.id, index)),
+            None => rounds.push(BTreeMap::from([(settlement.id, index)])),
+        }
+    }
+    rounds
 }
 
 #[async_trait]

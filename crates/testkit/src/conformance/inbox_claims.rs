@@ -426,5 +426,6 @@ pub async fn a_replay_queues_anything_but_duplicates_and_live_leases(subject: &S
     let row = find(subject, processed, 2).await;
     assert_eq!((row.status, row.attempts), (WebhookStatus::Pending, 0));
     assert_eq!(row.processed_at, None);
-    assert_eq!(claim(subject, 3, 2).await.ids(), [processed, dead, waiting]);
+    let again = claim(subject, 4, 2).await.ids();
+    assert_eq!(again[..3], [processed, dead, waiting]);
 }

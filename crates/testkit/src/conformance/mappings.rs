@@ -315,6 +315,7 @@ pub async fn a_record_moves_whatever_it_is(subject: &Subject) {
     let stored = resolve(subject, row.id, "issue-1").await.expect("mapped");
     assert_eq!(stored.mapping.internal_id, internal("t-2"));
     assert_eq!(stored.mapping.source_version.as_deref(), Some("2"));
+    assert_eq!(stored.mapping.now, at(0), "when the record was claimed");
     assert_eq!(stored.updated_at, at(5));
     let mappings = &subject.ports.mappings;
     let before = mappings.reverse(row.id, &ticket(), &internal("t-1")).await;

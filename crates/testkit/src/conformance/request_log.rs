@@ -393,10 +393,11 @@ pub async fn a_summary_counts_exactly(subject: &Subject) {
 
 // HLT-10
 pub async fn percentiles_are_durations_that_occurred(subject: &Subject) {
-    let cases: [(&[i32], [i32; 3]); 5] = [
+    let cases: [(&[i32], [i32; 3]); 6] = [
         (&[7], [7, 7, 7]),
         (&[1, 2], [1, 2, 2]),
         (&[10, 20, 30, 40], [20, 40, 40]),
+        (&(1..=13).collect::<Vec<_>>(), [7, 13, 13]),
         (&(1..=20).collect::<Vec<_>>(), [10, 19, 20]),
         (&(1..=100).collect::<Vec<_>>(), [50, 95, 99]),
     ];

@@ -22,6 +22,7 @@ use super::{
     },
     inbox::{receive, receive_new},
     inbox_claims::{again, claim, delivery, settle},
+    tokens::{consume, issue, ticket},
 };
 
 /// A batch of everything older than `before`.
@@ -448,4 +449,18 @@ pub async fn purging_deletes_removed_integrations_in_bounded_batches(subject: &S
     assert_eq!(webhooks(subject).await, []);
     assert_eq!(kept.claim(10, 0).await.records(), ["a"]);
     assert_eq!(kept.integration().await.id, kept.integration_id);
+}
+
+pub async fn a_token_of_a_removed_integration_is_purged_with_it(subject: &Subject) {
+    let integration = subject.integration().await;
+    let token = NewToken {
+        integration_id: Some(integration.id),
+        ..ticket(b"one")
+    };
+    issue(subject, &token).await;
+    subject.remove(integration.id).await;
+
+    while subject.ports.retention.purge_removed(10).await.unwrap() > 0 {}
+
+    assert_eq!(consume(subject, &[b"one"], 0).await, None);
 }

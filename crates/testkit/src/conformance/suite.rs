@@ -497,7 +497,6 @@ macro_rules! __conformance_cases {
             a_token_that_ran_out_is_not_there
             a_token_of_one_kind_never_passes_for_another
             a_digest_is_issued_once
-            a_token_of_a_removed_integration_is_purged_with_it
         }
     };
     ($what:ident retention) => {
@@ -518,6 +517,7 @@ macro_rules! __conformance_cases {
             tokens_go_once_they_ran_out
             every_prunable_can_be_pruned_empty
             purging_deletes_removed_integrations_in_bounded_batches
+            a_token_of_a_removed_integration_is_purged_with_it
         }
     };
     ($what:ident workers) => {

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// A ticket that runs out after a minute.
-fn ticket(digest: &[u8]) -> NewToken {
+pub(super) fn ticket(digest: &[u8]) -> NewToken {
     NewToken {
         uid: uid(),
         digest: digest.to_vec(),
@@ -21,11 +21,11 @@ fn ticket(digest: &[u8]) -> NewToken {
     }
 }
 
-async fn issue(subject: &Subject, token: &NewToken) {
+pub(super) async fn issue(subject: &Subject, token: &NewToken) {
     subject.ports.tokens.issue(token).await.unwrap();
 }
 
-async fn consume(subject: &Subject, digests: &[&[u8]], now: i64) -> Option<NewToken> {
+pub(super) async fn consume(subject: &Subject, digests: &[&[u8]], now: i64) -> Option<NewToken> {
     let digests: Vec<_> = digests.iter().map(|digest| digest.to_vec()).collect();
     let tokens = &subject.ports.tokens;
     tokens
@@ -94,18 +94,4 @@ pub async fn a_digest_is_issued_once(subject: &Subject) {
 
     assert!(again.is_err());
     assert_eq!(consume(subject, &[b"one"], 0).await, Some(token));
-}
-
-pub async fn a_token_of_a_removed_integration_is_purged_with_it(subject: &Subject) {
-    let integration = subject.integration().await;
-    let token = NewToken {
-        integration_id: Some(integration.id),
-        ..ticket(b"one")
-    };
-    issue(subject, &token).await;
-    subject.remove(integration.id).await;
-
-    while subject.ports.retention.purge_removed(10).await.unwrap() > 0 {}
-
-    assert_eq!(consume(subject, &[b"one"], 0).await, None);
 }
