@@ -206,7 +206,7 @@ pub trait IdempotencyLedger: Send + Sync {
     ///
     /// MUST be durable before it returns. Of any number of claims at once, exactly one MUST be
     /// told [`Reservation::Acquired`]. A reservation past its time MUST read as unknown. Where the
-    /// row has a fingerprint and none of the claim's equals it, MUST answer
+    /// row and the claim have fingerprints and none of them is the same, MUST answer
     /// [`Reservation::Mismatch`], whatever the state. `retry_unknown` MUST take over an unknown
     /// key (with the new token and time, keeping uid and fingerprint) and nothing else.
     ///

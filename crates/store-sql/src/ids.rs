@@ -152,8 +152,10 @@ async fn allocate(
     count: usize,
 ) -> Result<Vec<i64>, SqlError> {
     const NEXT: Template = Template::each(
-        "SELECT jsonb_agg(nextval(pg_get_serial_sequence($1, 'id'))) AS ids \
-         FROM generate_series(1, $2)",
+        // `OFFSET 0` keeps the sequence from being looked up again for each id.
+        "SELECT jsonb_agg(nextval(s.name)) AS ids FROM (SELECT \
+         pg_get_serial_sequence($1, 'id')::regclass AS name OFFSET 0) AS s, \
+         generate_series(1, $2)",
         "UPDATE sqlite_sequence SET seq = seq + $2 WHERE name = $1 RETURNING seq AS id",
     );
     const FIRST: Template = Template::both(

@@ -1,0 +1,51 @@
+//! The commands, one module each.
+
+mod completions;
+mod demo;
+mod install;
+mod keys;
+mod list;
+mod migrate;
+mod providers;
+mod publish;
+mod remove;
+mod request;
+mod requests;
+mod secrets;
+mod show;
+mod switch;
+mod test;
+mod update;
+mod view;
+
+use crate::{
+    args::{Command, KeysCommand, MigrationsCommand, RequestsCommand},
+    context::Context,
+    exit::Outcome,
+};
+
+/// Does what a command says.
+pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Migrate(args) => migrate::run(context, &args).await,
+        Command::Migrations(MigrationsCommand::Publish(args)) => publish::run(context, &args),
+        Command::Keys(KeysCommand::Generate { id }) => keys::generate(context, id.as_ref()),
+        Command::Keys(KeysCommand::List) => keys::list(context).await,
+        Command::Providers => providers::run(context),
+        Command::Install(args) => install::run(context, args).await,
+        Command::List(args) => list::run(context, args).await,
+        Command::Show(args) => show::run(context, args.id).await,
+        Command::Update(args) => update::run(context, args).await,
+        Command::Enable(args) => switch::enable(context, args.id).await,
+        Command::Disable(args) => switch::disable(context, args.id).await,
+        Command::Remove(args) => remove::run(context, &args).await,
+        Command::Test(args) => test::run(context, &args).await,
+        Command::Request(args) => request::run(context, args).await,
+        Command::Requests(args) => match args.command {
+            Some(RequestsCommand::Show { id }) => requests::show(context, id).await,
+            None => requests::list(context, args).await,
+        },
+        Command::Demo(_) => demo::run(context).await,
+        Command::Completions(args) => completions::run(context, &args),
+    }
+}

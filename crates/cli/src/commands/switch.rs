@@ -1,0 +1,40 @@
+//! `enable` and `disable`: the operator's switch, which works without keys and for rows of any
+//! provider.
+
+use integrations::integration::{IntegrationChange, IntegrationRef, Scope};
+
+use super::view;
+use crate::{
+    context::{self, Context, no_such_integration},
+    exit::{Exit, Outcome},
+};
+
+/// Switches it on and resets its health.
+pub(super) async fn enable(context: &Context, id: IntegrationRef) -> Outcome {
+    let change = IntegrationChange {
+        is_active: Some(true),
+        reset_health: true,
+        ..IntegrationChange::default()
+    };
+    apply(context, id, &change).await
+}
+
+/// Switches it off.
+pub(super) async fn disable(context: &Context, id: IntegrationRef) -> Outcome {
+    let change = IntegrationChange {
+        is_active: Some(false),
+        ..IntegrationChange::default()
+    };
+    apply(context, id, &change).await
+}
+
+async fn apply(context: &Context, id: IntegrationRef, change: &IntegrationChange) -> Outcome {
+    let ports = context.ports().await?;
+    let found = context::integration(&ports, id).await?;
+    let now = ports.clock.now();
+    let changed = ports.integrations.update(found.id, &Scope::Operator, change, now).await?;
+    let changed = changed.ok_or_else(|| no_such_integration(id))?;
+    let fields = view::integration_fields(&changed);
+    context.output.record(&fields, &view::integration_json(&changed, None))?;
+    Ok(Exit::Done)
+}
