@@ -33,7 +33,11 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: Global, providers: Vec<Arc<dyn Provider>>, output: Output) -> Self {
-        if global.database.as_deref().is_some_and(database::holds_password) {
+        if global
+            .database
+            .as_deref()
+            .is_some_and(database::holds_password)
+        {
             output.warn(
                 "a password on the command line is seen by everyone on this machine: set \
                  INTEGRATIONS_DATABASE_URL instead",
@@ -62,7 +66,10 @@ impl Context {
 
     /// A provider this program knows.
     pub(crate) fn provider(&self, key: &ProviderKey) -> Option<&dyn Provider> {
-        let found = self.providers.iter().find(|provider| provider.key() == *key);
+        let found = self
+            .providers
+            .iter()
+            .find(|provider| provider.key() == *key);
         found.map(|provider| &**provider)
     }
 
@@ -87,8 +94,7 @@ impl Context {
         providers: &[Arc<dyn Provider>],
     ) -> Outcome<IntegrationClient> {
         let ring = keys::load(&settings.database, &*ports.keys, &self.output).await?;
-        let transport =
-            ReqwestTransport::new().map_err(|error| Failure::failed(chain(&error)))?;
+        let transport = ReqwestTransport::new().map_err(|error| Failure::failed(chain(&error)))?;
         let mut builder = IntegrationClient::builder(ports, RingEncryptor::new(ring))
             .transport(transport)
             .health_policy(settings.health)
@@ -114,7 +120,9 @@ impl Context {
 /// Refuses application credentials that the provider would never look at.
 fn check_application(provider: &dyn Provider, config: &ProviderConfig) -> Outcome<()> {
     let fields = provider.credentials();
-    let unknown = config.application_names().find(|name| fields.get(name).is_none());
+    let unknown = config
+        .application_names()
+        .find(|name| fields.get(name).is_none());
     let Some(unknown) = unknown else {
         return Ok(());
     };

@@ -182,9 +182,9 @@ pub(crate) fn exit_of_call(error: &CallError) -> Exit {
 impl From<InstallError> for Failure {
     fn from(error: InstallError) -> Self {
         match error {
-            InstallError::UnknownProvider(_)
-            | InstallError::Fields(_)
-            | InstallError::Interval => Self::refused(error.to_string()),
+            InstallError::UnknownProvider(_) | InstallError::Fields(_) | InstallError::Interval => {
+                Self::refused(error.to_string())
+            }
             InstallError::Keys(error) => error.into(),
             InstallError::Store(error) => error.into(),
             error => Self::failed(error.to_string()),
@@ -218,7 +218,10 @@ mod tests {
         ];
         for (kind, exit) in cases {
             let failure = Failure::from(StoreError::new(kind, "the store says so"));
-            assert_eq!((failure.exit, failure.message.as_str()), (exit, "the store says so"));
+            assert_eq!(
+                (failure.exit, failure.message.as_str()),
+                (exit, "the store says so")
+            );
         }
     }
 

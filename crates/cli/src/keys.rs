@@ -45,7 +45,9 @@ pub(crate) async fn load(
         return Ok(ring);
     }
     let Some(file) = key_file() else {
-        return Err(Failure::failed(format!("there is no key ring: {WHAT_TO_DO}")));
+        return Err(Failure::failed(format!(
+            "there is no key ring: {WHAT_TO_DO}"
+        )));
     };
     if !database.is_sqlite() {
         let path = file.path().display();
@@ -81,11 +83,16 @@ fn make(file: &KeyFile, output: &Output) -> Outcome<KeyRing> {
 }
 
 fn key_file() -> Option<KeyFile> {
-    let path = variable("INTEGRATIONS_KEY_FILE").map(PathBuf::from).or_else(|| {
-        let config = variable("XDG_CONFIG_HOME");
-        let home = variable("HOME");
-        KeyFile::default_path(config.as_deref().map(Path::new), home.as_deref().map(Path::new))
-    });
+    let path = variable("INTEGRATIONS_KEY_FILE")
+        .map(PathBuf::from)
+        .or_else(|| {
+            let config = variable("XDG_CONFIG_HOME");
+            let home = variable("HOME");
+            KeyFile::default_path(
+                config.as_deref().map(Path::new),
+                home.as_deref().map(Path::new),
+            )
+        });
     path.map(KeyFile::new)
 }
 

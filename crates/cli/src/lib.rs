@@ -65,7 +65,12 @@ impl Cli {
             Err(error) => {
                 // What cannot be printed cannot be reported either.
                 let _ = error.print();
-                return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+                return if error.use_stderr() {
+                    Exit::Usage
+                } else {
+                    Exit::Done
+                }
+                .into();
             }
         };
         let output = Output::new(&args.global);

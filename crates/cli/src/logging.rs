@@ -38,7 +38,9 @@ impl Verbosity {
 
 /// Begins to write traces. The error says what is wrong with `RUST_LOG`.
 pub(crate) fn start(verbosity: Verbosity) -> Result<(), String> {
-    let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
+    let asked = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|text| !text.trim().is_empty());
     let directives = asked.as_deref().unwrap_or(verbosity.directives());
     let filter = EnvFilter::try_new(directives)
         .map_err(|error| format!("RUST_LOG cannot be read: {error}"))?;

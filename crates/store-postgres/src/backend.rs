@@ -92,7 +92,7 @@ async fn set_clock(clock: &DatabaseClock, pool: &PgPool) -> Result<(), SqlError>
     read_clock(&mut connection).await?;
     let (asked, started) = (clock.system().now(), clock.monotonic());
     let answer = read_clock(&mut connection).await?;
-    clock.observe(asked, answer, clock.monotonic() - started);
+    clock.observe(asked, answer, clock.monotonic().saturating_sub(started));
     Ok(())
 }
 

@@ -22,7 +22,7 @@ const URL_FORM: &str = "postgres://user@host:5432/database";
 /// Where the pool comes from.
 #[derive(Clone)]
 enum Source {
-    Url(PgConnectOptions),
+    Url(Box<PgConnectOptions>),
     Pool(PgPool),
 }
 
@@ -60,7 +60,7 @@ impl PgStoreOptions {
         }
         let options =
             PgConnectOptions::from_str(url).map_err(|_| OpenError::InvalidUrl(URL_FORM))?;
-        Ok(Self::from_source(Source::Url(options)))
+        Ok(Self::from_source(Source::Url(Box::new(options))))
     }
 
     pub(crate) fn over(pool: PgPool) -> Self {
@@ -162,7 +162,7 @@ impl PgStoreOptions {
                 self.adjusted((*pool.connect_options()).clone()),
             ),
             Source::Url(options) => {
-                let options = self.adjusted(options.clone());
+                let options = self.adjusted((**options).clone());
                 self.try_once(&options).await?;
                 let pool = self
                     .pool(self.connections)
@@ -176,7 +176,9 @@ impl PgStoreOptions {
 
     fn adjusted(&self, options: PgConnectOptions) -> PgConnectOptions {
         match self.prepared {
-            Prepared::Kept => options,
+            // Compiling a statement takes longer than any of ours runs; the planner, which cannot know
+            // how early a limit ends one, would have claims on a long queue compiled each time.
+            Prepared::Kept => options.options([("jit", "off")]),
             // Proxies refuse start-up parameters that they do not know, such as this one.
             Prepared::Never => options.statement_cache_capacity(0).extra_float_digits(None),
         }

@@ -1,5 +1,7 @@
 //! Migrating, and what opening a store says of a schema.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use integrations_core::value::TablePrefix;

@@ -4,7 +4,7 @@
 //! [`Template`](crate::statement::Template) uses `within!` with the numbers of three values, and
 //! [`Statement::bind_scope`] binds those three:
 //!
-//! ```ignore
+//! ```text
 //! const TOUCH: Template = Template::both(concat!(
 //!     "UPDATE {integrations} SET updated_at = $2 WHERE id = $1 AND ",
 //!     within!(3, 4, 5),
@@ -14,7 +14,7 @@
 //!
 //! Rows of another table are within a scope by their integration:
 //!
-//! ```ignore
+//! ```text
 //! concat!("DELETE FROM {mappings} WHERE id = $1 AND integration_id IN (", owned!(2, 3, 4), ")")
 //! ```
 

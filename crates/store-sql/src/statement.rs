@@ -269,8 +269,10 @@ impl Statements {
     }
 
     fn render(&self, text: &str) -> String {
+        // Quoted, for with a prefix such as `a` the name of the first table is a keyword.
         TABLES.iter().fold(text.to_owned(), |sql, (name, suffix)| {
-            sql.replace(&format!("{{{name}}}"), &format!("{}{suffix}", self.prefix))
+            let table = format!("\"{}{suffix}\"", self.prefix);
+            sql.replace(&format!("{{{name}}}"), &table)
         })
     }
 }
@@ -314,7 +316,7 @@ mod tests {
         let statement = statements(Dialect::Postgres).of(&template).bind(7_i64);
         assert_eq!(
             &*statement.sql,
-            "SELECT 1 FROM acmes, acme_sync_items WHERE a = $1"
+            r#"SELECT 1 FROM "acmes", "acme_sync_items" WHERE a = $1"#
         );
         assert_eq!(statement.values, [Value::from(7_i64)]);
     }
@@ -336,7 +338,7 @@ mod tests {
         let statement = statements.insert(&template, rows());
         assert_eq!(
             &*statement.sql,
-            "INSERT INTO acme_keys (a, b) VALUES ($1, $2), ($3, $4) "
+            r#"INSERT INTO "acme_keys" (a, b) VALUES ($1, $2), ($3, $4) "#
         );
         assert!(Arc::ptr_eq(
             &statement.sql,
@@ -354,7 +356,7 @@ mod tests {
         let rows = vec![statements.row().bind(1_i64), statements.row().bind(2_i64)];
         assert_eq!(
             &*statements.insert(&template, rows).sql,
-            "INSERT INTO acme_workers (a) VALUES ($1), ($2) RETURNING a = $3, a = $14"
+            r#"INSERT INTO "acme_workers" (a) VALUES ($1), ($2) RETURNING a = $3, a = $14"#
         );
     }
 }

@@ -46,7 +46,7 @@ pub enum Synchronous {
 /// Where the pools come from.
 #[derive(Clone)]
 enum Source {
-    File(SqliteConnectOptions),
+    File(Box<SqliteConnectOptions>),
     Pools(SqlitePool, SqlitePool),
 }
 
@@ -89,7 +89,7 @@ impl SqliteStoreOptions {
         if options.get_filename().as_os_str().is_empty() {
             return Err(OpenError::InvalidUrl(URL_FORM));
         }
-        Ok(Self::from_source(Source::File(options)))
+        Ok(Self::from_source(Source::File(Box::new(options))))
     }
 
     pub(crate) fn over(write: SqlitePool, read: SqlitePool) -> Self {
@@ -192,8 +192,7 @@ impl SqliteStoreOptions {
             Source::Pools(write, read) => {
                 return Ok(SqliteBackend::new(write.clone(), read.clone()));
             }
-            Source::File(options) => options
-                .clone()
+            Source::File(options) => SqliteConnectOptions::clone(options)
                 .create_if_missing(false)
                 .foreign_keys(true)
                 .busy_timeout(self.busy_timeout)

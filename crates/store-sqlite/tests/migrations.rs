@@ -1,12 +1,19 @@
 //! Migrating, and what opening a store says of a schema.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
+
+use std::{fs::DirEntry, path::Path};
 
 use integrations_core::value::TablePrefix;
 use integrations_store_sql::{Dialect, migrator, statement::Statements};
 use integrations_store_sqlite::{
     MIGRATIONS, Migration, OpenError, SchemaState, SqliteStore, published,
-    sqlx::{AssertSqlSafe, Connection as _, Executor as _, query, query_scalar, raw_sql},
+    sqlx::{
+        AssertSqlSafe, Connection as _, Executor as _, SqliteConnection, query, query_scalar,
+        raw_sql,
+    },
 };
 use support::Scratch;
 
@@ -23,10 +30,21 @@ async fn schema(scratch: &Scratch, prefix: &str) -> String {
         WHERE sql IS NOT NULL AND substr(tbl_name, 1, length($1)) = $1 ORDER BY name";
     let texts: Vec<String> = query_scalar(SCHEMA)
         .bind(prefix)
-        .fetch_all(&mut scratch.connection().await)
+        .fetch_all(&mut connection(scratch).await)
         .await
         .unwrap();
     texts.join(";\n\n").replace(prefix, "P")
+}
+
+async fn connection(scratch: &Scratch) -> SqliteConnection {
+    SqliteConnection::connect(&scratch.url).await.unwrap()
+}
+
+/// The files next to the database, and itself.
+fn files(scratch: &Scratch) -> Vec<DirEntry> {
+    let path = Path::new(scratch.url.strip_prefix("sqlite://").unwrap());
+    let files = path.parent().unwrap().read_dir().unwrap();
+    files.map(Result::unwrap).collect()
 }
 
 async fn record(scratch: &Scratch, version: i64, minimum: i64) {
@@ -36,7 +54,7 @@ async fn record(scratch: &Scratch, version: i64, minimum: i64) {
     )
     .bind(version)
     .bind(minimum)
-    .execute(&mut scratch.connection().await)
+    .execute(&mut connection(scratch).await)
     .await
     .unwrap();
 }
@@ -109,7 +127,7 @@ async fn opening_and_a_dry_run_make_no_file() {
         "the database has no schema yet: run `integrations migrate`"
     );
     assert_eq!(scratch.options().pending().await.unwrap(), MIGRATIONS);
-    assert_eq!(scratch.directory.path().read_dir().unwrap().count(), 0);
+    assert!(files(&scratch).is_empty());
 }
 
 // CONTRACT: the SQLite file and its side files have mode 0600
@@ -120,9 +138,9 @@ async fn the_file_and_its_side_files_are_the_owners_alone() {
 
     let scratch = Scratch::new();
     let _open = scratch.store().await;
-    let files = scratch.directory.path().read_dir().unwrap();
-    let modes: Vec<_> = files
-        .map(|file| file.unwrap().metadata().unwrap().permissions().mode() & 0o777)
+    let modes: Vec<_> = files(&scratch)
+        .iter()
+        .map(|file| file.metadata().unwrap().permissions().mode() & 0o777)
         .collect();
     assert_eq!(modes, [0o600; 3]);
 }
@@ -189,7 +207,7 @@ async fn a_changed_file_is_told() {
     let scratch = Scratch::new();
     scratch.store().await;
     query("UPDATE acme_migrations SET checksum = 'x'")
-        .execute(&mut scratch.connection().await)
+        .execute(&mut connection(&scratch).await)
         .await
         .unwrap();
     assert!(matches!(
@@ -205,7 +223,7 @@ async fn published_files_leave_the_same_schema_and_run_once() {
     let scratch = Scratch::new();
     scratch.store().await;
     let prefix = TablePrefix::new("by_hand").unwrap();
-    let mut connection = scratch.connection().await;
+    let mut connection = connection(&scratch).await;
     for file in published(&prefix, 0) {
         let mut tx = connection.begin().await.unwrap();
         tx.execute(raw_sql(AssertSqlSafe(file.sql.clone())))

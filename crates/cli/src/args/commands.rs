@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// The calls that were made
     Requests(RequestsArgs),
     /// See it work: a database, a stand-in for GitHub, and a few calls
-    Demo(DemoArgs),
+    Demo,
     /// Completions for a shell
     Completions(CompletionsArgs),
 }
@@ -225,9 +225,6 @@ pub(crate) enum RequestsCommand {
         id: RequestId,
     },
 }
-
-#[derive(Args)]
-pub(crate) struct DemoArgs {}
 
 #[derive(Args)]
 pub(crate) struct CompletionsArgs {

@@ -9,11 +9,11 @@ use clap::{Parser, ValueEnum};
 
 pub(crate) use self::{
     commands::{
-        Command, CompletionsArgs, DemoArgs, IdArgs, InstallArgs, KeysCommand, ListArgs,
-        MigrateArgs, MigrationsCommand, PublishArgs, RemoveArgs, RequestArgs, RequestsArgs,
-        RequestsCommand, TestArgs, UpdateArgs,
+        Command, CompletionsArgs, Dialect, InstallArgs, KeysCommand, ListArgs, MigrateArgs,
+        MigrationsCommand, PublishArgs, RemoveArgs, RequestArgs, RequestsArgs, RequestsCommand,
+        TestArgs, UpdateArgs,
     },
-    values::{Interval, Pair, SecretPair, Status, Text},
+    values::{Pair, SecretPair, SecretSource},
 };
 
 const ENVIRONMENT: &str = "\

@@ -165,7 +165,10 @@ pub(super) fn health(text: &str) -> Result<HealthStatus, String> {
     if HealthStatus::KNOWN.contains(&text) {
         return Ok(text.into());
     }
-    Err(format!("expected one of {}", HealthStatus::KNOWN.join(", ")))
+    Err(format!(
+        "expected one of {}",
+        HealthStatus::KNOWN.join(", ")
+    ))
 }
 
 /// Reads a method in any case.
@@ -192,7 +195,18 @@ mod tests {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("15m"), Ok(Duration::from_mins(15)));
         assert_eq!(duration("7d"), Ok(Duration::from_hours(168)));
-        for wrong in ["", "5", "m", "-1s", "+1s", "1.5h", "1w", "0s", "5ä", "99999999999999999999d"] {
+        for wrong in [
+            "",
+            "5",
+            "m",
+            "-1s",
+            "+1s",
+            "1.5h",
+            "1w",
+            "0s",
+            "5ä",
+            "99999999999999999999d",
+        ] {
             assert!(duration(wrong).is_err(), "{wrong:?} was accepted");
         }
     }
@@ -202,7 +216,8 @@ mod tests {
     fn credentials_split_at_the_first_sign() {
         let split = |text: &str| {
             let pair = SecretPair::take(text).unwrap();
-            pair.split().map(|(name, source)| format!("{name} {source:?}"))
+            pair.split()
+                .map(|(name, source)| format!("{name} {source:?}"))
         };
         assert_eq!(split("token=a@b=c").unwrap(), "token Here(\"a@b=c\")");
         assert_eq!(split("token@/run/a=b").unwrap(), "token File(\"/run/a=b\")");
@@ -216,7 +231,10 @@ mod tests {
     #[test]
     fn owners_are_numbered_or_named() {
         assert_eq!(owner("team:7").unwrap().id(), &OwnerId::Number(7));
-        assert_eq!(owner("team:a:b").unwrap().id(), &OwnerId::Text("a:b".to_owned()));
+        assert_eq!(
+            owner("team:a:b").unwrap().id(),
+            &OwnerId::Text("a:b".to_owned())
+        );
         assert!(owner("team").is_err() && owner(":7").is_err() && owner("team:").is_err());
     }
 
@@ -224,7 +242,10 @@ mod tests {
     fn statuses_are_outcomes_classes_and_numbers() {
         let read = |text| Status::read(text).map(|status| status.0);
         assert_eq!(read("failed"), Ok(OutcomeFilter::Failed));
-        assert_eq!(read("upstream"), Ok(OutcomeFilter::Class(FailureClass::Upstream)));
+        assert_eq!(
+            read("upstream"),
+            Ok(OutcomeFilter::Class(FailureClass::Upstream))
+        );
         assert_eq!(read("404"), Ok(OutcomeFilter::Status(404)));
         assert_eq!(read("4xx"), Ok(OutcomeFilter::StatusGroup(4)));
         for wrong in ["", "ok", "99", "600", "6xx", "xx", "44xx"] {

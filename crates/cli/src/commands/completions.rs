@@ -10,7 +10,12 @@ use crate::{
 
 pub(super) fn run(context: &Context, args: &CompletionsArgs) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Args::command(), "integrations", &mut script);
+    clap_complete::generate(
+        args.shell,
+        &mut Args::command(),
+        "integrations",
+        &mut script,
+    );
     context.output.bytes(&script)?;
     Ok(Exit::Done)
 }

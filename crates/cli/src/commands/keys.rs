@@ -33,12 +33,16 @@ pub(super) async fn list(context: &Context) -> Outcome {
     let ports = context.ports().await?;
     let ring = keys::find()?;
     if ring.is_none() {
-        context.output.note("there is no key ring, neither in INTEGRATIONS_KEYS nor in a file");
+        context
+            .output
+            .note("there is no key ring, neither in INTEGRATIONS_KEYS nor in a file");
     }
     let ring: Vec<KeyId> = ring.iter().flat_map(KeyRing::ids).cloned().collect();
     let known = ports.keys.list().await?;
     let usage = ports.keys.usage().await?;
-    let new = ring.iter().filter(|id| !known.iter().any(|key| key.key_id == **id));
+    let new = ring
+        .iter()
+        .filter(|id| !known.iter().any(|key| key.key_id == **id));
     let rows = known
         .iter()
         .map(|key| row(&key.key_id, Some(key), &usage, &ring))
@@ -50,7 +54,9 @@ pub(super) async fn list(context: &Context) -> Outcome {
         Column::left("SEALED"),
         Column::left("SINCE"),
     ];
-    context.output.list(&columns, rows.collect(), "no key is in use yet")?;
+    context
+        .output
+        .list(&columns, rows.collect(), "no key is in use yet")?;
     Ok(Exit::Done)
 }
 
@@ -66,14 +72,23 @@ fn row(id: &KeyId, known: Option<&RegisteredKey>, usage: &[KeyUse], ring: &[KeyI
             (column, used.values.into())
         })
         .collect();
-    let shown: Vec<String> = sealed.iter().map(|(column, n)| format!("{column}: {n}")).collect();
+    let shown: Vec<String> = sealed
+        .iter()
+        .map(|(column, n)| format!("{column}: {n}"))
+        .collect();
     Row {
         cells: vec![
             id.to_string(),
             state.to_owned(),
             if in_ring { "yes" } else { "no" }.to_owned(),
-            if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") },
-            since.clone().unwrap_or_else(|| super::view::NONE.to_owned()),
+            if shown.is_empty() {
+                "nothing".to_owned()
+            } else {
+                shown.join(", ")
+            },
+            since
+                .clone()
+                .unwrap_or_else(|| super::view::NONE.to_owned()),
         ],
         json: json!({
             "id": id.as_str(),

@@ -43,7 +43,10 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Outcome {
     let mut rows = Vec::new();
     let mut page = PageRequest::oldest(PageRequest::MAX_LIMIT);
     loop {
-        let found = ports.integrations.list(&filter, &Scope::Operator, &page).await?;
+        let found = ports
+            .integrations
+            .list(&filter, &Scope::Operator, &page)
+            .await?;
         let summaries = last_day(&ports, &found.items).await?;
         rows.extend(found.items.iter().zip(&summaries).map(row));
         page = page.after(found.next);
@@ -51,7 +54,9 @@ pub(super) async fn run(context: &Context, args: ListArgs) -> Outcome {
             break;
         }
     }
-    context.output.list(&COLUMNS, rows, "there is no such integration")?;
+    context
+        .output
+        .list(&COLUMNS, rows, "there is no such integration")?;
     Ok(Exit::Done)
 }
 
@@ -64,7 +69,10 @@ pub(super) async fn last_day(
         return Ok(Vec::new());
     }
     let query = SummaryQuery {
-        integrations: integrations.iter().map(|integration| integration.id).collect(),
+        integrations: integrations
+            .iter()
+            .map(|integration| integration.id)
+            .collect(),
         since: earlier(ports.clock.now(), DAY),
     };
     Ok(ports.requests.summarise(&query).await?)

@@ -45,7 +45,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
             Some(RequestsCommand::Show { id }) => requests::show(context, id).await,
             None => requests::list(context, args).await,
         },
-        Command::Demo(_) => demo::run(context).await,
+        Command::Demo => demo::run(context).await,
         Command::Completions(args) => completions::run(context, &args),
     }
 }

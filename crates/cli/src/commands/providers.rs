@@ -18,7 +18,9 @@ pub(super) fn run(context: &Context) -> Outcome {
         Column::left("CAPABILITIES"),
     ];
     let rows = context.providers().into_iter().map(row).collect();
-    context.output.list(&columns, rows, "this program knows no provider")?;
+    context
+        .output
+        .list(&columns, rows, "this program knows no provider")?;
     Ok(Exit::Done)
 }
 

@@ -17,7 +17,10 @@ pub(super) async fn run(context: &Context, args: &RemoveArgs) -> Outcome {
     let ports = context.ports().await?;
     let found = context::integration(&ports, args.id).await?;
     let now = ports.clock.now();
-    let removal = ports.integrations.remove(found.id, &Scope::Operator, args.force, now).await?;
+    let removal = ports
+        .integrations
+        .remove(found.id, &Scope::Operator, args.force, now)
+        .await?;
     match removal {
         Removal::Removed => {}
         Removal::NotFound => return Err(no_such_integration(args.id)),
@@ -36,7 +39,10 @@ pub(super) async fn run(context: &Context, args: &RemoveArgs) -> Outcome {
             deleted => rows += deleted,
         }
     }
-    let fields = [("removed", found.id.to_string()), ("rows deleted", rows.to_string())];
+    let fields = [
+        ("removed", found.id.to_string()),
+        ("rows deleted", rows.to_string()),
+    ];
     let json = json!({ "id": found.id, "uid": found.uid, "removed": true, "rows_deleted": rows });
     context.output.record(&fields, &json)?;
     Ok(Exit::Done)

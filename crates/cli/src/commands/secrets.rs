@@ -38,7 +38,9 @@ pub(super) fn credentials(given: &[SecretPair]) -> Outcome<BTreeMap<String, Secr
         };
         let value = value.map_err(|why| Failure::usage(format!("credential `{name}`: {why}")))?;
         if credentials.insert(name.to_owned(), value).is_some() {
-            return Err(Failure::usage(format!("credential `{name}` is given twice")));
+            return Err(Failure::usage(format!(
+                "credential `{name}` is given twice"
+            )));
         }
     }
     Ok(credentials)
@@ -57,7 +59,10 @@ pub(super) fn metadata(given: Vec<Pair>) -> Outcome<BTreeMap<String, String>> {
     let mut metadata = BTreeMap::new();
     for pair in given {
         if metadata.insert(pair.name.clone(), pair.value).is_some() {
-            return Err(Failure::usage(format!("setting `{}` is given twice", pair.name)));
+            return Err(Failure::usage(format!(
+                "setting `{}` is given twice",
+                pair.name
+            )));
         }
     }
     Ok(metadata)

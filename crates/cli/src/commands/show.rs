@@ -25,9 +25,15 @@ pub(super) async fn run(context: &Context, id: IntegrationRef) -> Outcome {
     fields.push(("credentials", credentials.for_people()));
     if let Some(summary) = summary {
         let failed = view::percent(view::error_rate(summary));
-        fields.push(("calls in 24 h", format!("{}, failed: {failed}", summary.total)));
+        fields.push((
+            "calls in 24 h",
+            format!("{}, failed: {failed}", summary.total),
+        ));
         let error = summary.last_error.as_ref();
-        fields.push(("last error text", view::or_none(error.map(|(text, _)| text))));
+        fields.push((
+            "last error text",
+            view::or_none(error.map(|(text, _)| text)),
+        ));
     }
     let mut json = view::integration_json(&integration, summary);
     json["credentials"] = credentials.for_programs();
@@ -51,8 +57,12 @@ async fn credentials(integration: &Integration) -> Shown {
         return Shown::Sealed;
     };
     let encryptor = RingEncryptor::new(ring);
-    let opened = encryptor.open(&integration.credentials_context(), sealed).await;
-    let names = opened.ok().and_then(|json| Credentials::from_secret_json(&json).ok());
+    let opened = encryptor
+        .open(&integration.credentials_context(), sealed)
+        .await;
+    let names = opened
+        .ok()
+        .and_then(|json| Credentials::from_secret_json(&json).ok());
     names.map_or(Shown::Sealed, |credentials| {
         Shown::Names(credentials.names().map(str::to_owned).collect())
     })

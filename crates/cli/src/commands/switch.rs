@@ -32,9 +32,14 @@ async fn apply(context: &Context, id: IntegrationRef, change: &IntegrationChange
     let ports = context.ports().await?;
     let found = context::integration(&ports, id).await?;
     let now = ports.clock.now();
-    let changed = ports.integrations.update(found.id, &Scope::Operator, change, now).await?;
+    let changed = ports
+        .integrations
+        .update(found.id, &Scope::Operator, change, now)
+        .await?;
     let changed = changed.ok_or_else(|| no_such_integration(id))?;
     let fields = view::integration_fields(&changed);
-    context.output.record(&fields, &view::integration_json(&changed, None))?;
+    context
+        .output
+        .record(&fields, &view::integration_json(&changed, None))?;
     Ok(Exit::Done)
 }

@@ -37,17 +37,26 @@ pub(super) fn active(integration: &Integration) -> &'static str {
 
 /// The share of calls that failed.
 pub(super) fn error_rate(summary: &RequestSummary) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "a share, shown with one decimal")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share, shown with one decimal"
+    )]
     (summary.total > 0).then(|| summary.failed as f64 / summary.total as f64)
 }
 
 /// A share in per cent.
 pub(super) fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| NONE.to_owned(), |share| format!("{:.1} %", 100.0 * share))
+    share.map_or_else(
+        || NONE.to_owned(),
+        |share| format!("{:.1} %", 100.0 * share),
+    )
 }
 
 /// An integration for programs. Credentials have no part in it.
-pub(super) fn integration_json(integration: &Integration, summary: Option<&RequestSummary>) -> Json {
+pub(super) fn integration_json(
+    integration: &Integration,
+    summary: Option<&RequestSummary>,
+) -> Json {
     let owner = integration.owner.as_ref().map(|owner| {
         let id = match owner.id() {
             OwnerId::Number(id) => Json::from(*id),
@@ -95,14 +104,21 @@ pub(super) fn integration_fields(integration: &Integration) -> Vec<(&'static str
         ("active", active(integration).to_owned()),
         (
             "health",
-            format!("{} ({} outages in a row)", health.status, health.consecutive_failures),
+            format!(
+                "{} ({} outages in a row)",
+                health.status, health.consecutive_failures
+            ),
         ),
-        ("authorization", integration.authorization_status.to_string()),
+        (
+            "authorization",
+            integration.authorization_status.to_string(),
+        ),
         (
             "sync interval",
-            integration
-                .sync_interval_minutes
-                .map_or_else(|| "not scheduled".to_owned(), |minutes| format!("{minutes} min")),
+            integration.sync_interval_minutes.map_or_else(
+                || "not scheduled".to_owned(),
+                |minutes| format!("{minutes} min"),
+            ),
         ),
         ("last sync", time_or_none(integration.last_synced_at)),
         ("next sync", time_or_none(integration.next_sync_at)),
@@ -168,10 +184,15 @@ pub(super) fn request_fields(request: &Request) -> Vec<(&'static str, String)> {
         ("error", or_none(attempt.error.as_ref())),
         (
             "duration",
-            attempt.duration_ms.map_or_else(|| NONE.to_owned(), |ms| format!("{ms} ms")),
+            attempt
+                .duration_ms
+                .map_or_else(|| NONE.to_owned(), |ms| format!("{ms} ms")),
         ),
         ("attempt", attempt.attempt.to_string()),
-        ("provider's id", or_none(attempt.provider_request_id.as_ref())),
+        (
+            "provider's id",
+            or_none(attempt.provider_request_id.as_ref()),
+        ),
         ("sent", or_none(attempt.request_data.as_ref())),
         ("answer", or_none(attempt.response_data.as_ref())),
     ]

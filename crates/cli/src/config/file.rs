@@ -28,7 +28,10 @@ pub(super) struct Provider {
 
 /// Private networks a provider may be in.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected true, false, or a list of networks such as \"10.0.0.0/8\"")]
+#[serde(
+    untagged,
+    expecting = "expected true, false, or a list of networks such as \"10.0.0.0/8\""
+)]
 pub(super) enum Networks {
     Any(bool),
     These(Vec<String>),

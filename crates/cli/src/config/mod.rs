@@ -73,7 +73,10 @@ impl Settings {
         let wrong = |error: String| Failure::usage(format!("{}: {error}", path.display()));
         Ok(Self {
             database: Database::parse(&database)?,
-            prefix: prefix.map(TablePrefix::new).transpose()?.unwrap_or_default(),
+            prefix: prefix
+                .map(TablePrefix::new)
+                .transpose()?
+                .unwrap_or_default(),
             providers: providers(file.providers).map_err(wrong)?,
             health: health(&file.health).map_err(wrong)?,
             caps: caps(&file.logging).map_err(wrong)?,
@@ -105,9 +108,8 @@ impl ProviderConfig {
     pub(crate) fn resolve(&self, key: &ProviderKey) -> Outcome<ProviderSettings> {
         let mut application = Credentials::new();
         for (name, secret) in &self.application {
-            let value = look_up(secret).map_err(|why| {
-                Failure::usage(format!("`providers.{key}.app.{name}`: {why}"))
-            })?;
+            let value = look_up(secret)
+                .map_err(|why| Failure::usage(format!("`providers.{key}.app.{name}`: {why}")))?;
             application.set(name.clone(), value);
         }
         Ok(ProviderSettings {
@@ -182,9 +184,12 @@ fn allowed(networks: Networks) -> Result<AllowPrivate, String> {
         Networks::These(networks) => networks,
     };
     for network in &networks {
-        let is_one = network.parse::<IpNet>().is_ok() || network.parse::<std::net::IpAddr>().is_ok();
+        let is_one =
+            network.parse::<IpNet>().is_ok() || network.parse::<std::net::IpAddr>().is_ok();
         if !is_one {
-            return Err(format!("holds `{network}`, which is no network such as 10.0.0.0/8"));
+            return Err(format!(
+                "holds `{network}`, which is no network such as 10.0.0.0/8"
+            ));
         }
     }
     Ok(AllowPrivate::Networks(networks))
@@ -195,8 +200,16 @@ const OUTAGES: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 
 fn health(given: &file::Health) -> Result<HealthPolicy, String> {
     let default = HealthPolicy::default();
-    let degraded_after = number("health.degraded_after", given.degraded_after.as_ref(), OUTAGES)?;
-    let failing_after = number("health.failing_after", given.failing_after.as_ref(), OUTAGES)?;
+    let degraded_after = number(
+        "health.degraded_after",
+        given.degraded_after.as_ref(),
+        OUTAGES,
+    )?;
+    let failing_after = number(
+        "health.failing_after",
+        given.failing_after.as_ref(),
+        OUTAGES,
+    )?;
     let disabled_after = match &given.disabled_after {
         Some(toml::Value::String(never)) if never == "never" => None,
         given => number("health.disabled_after", given.as_ref(), OUTAGES)?
@@ -214,7 +227,9 @@ fn health(given: &file::Health) -> Result<HealthPolicy, String> {
              come down",
             policy.degraded_after,
             policy.failing_after,
-            policy.disabled_after.map_or("never".to_owned(), |n| n.to_string()),
+            policy
+                .disabled_after
+                .map_or("never".to_owned(), |n| n.to_string()),
         ));
     }
     Ok(policy)
@@ -230,8 +245,16 @@ fn caps(given: &file::Logging) -> Result<BodyCaps, String> {
         Ok::<_, String>(given.map_or(default, |bytes| bytes as usize))
     };
     Ok(BodyCaps {
-        request: bytes("logging.max_request_bytes", &given.max_request_bytes, default.request)?,
-        response: bytes("logging.max_response_bytes", &given.max_response_bytes, default.response)?,
+        request: bytes(
+            "logging.max_request_bytes",
+            &given.max_request_bytes,
+            default.request,
+        )?,
+        response: bytes(
+            "logging.max_response_bytes",
+            &given.max_response_bytes,
+            default.response,
+        )?,
     })
 }
 

@@ -71,10 +71,7 @@ mod tests {
 
     #[test]
     fn a_line_holds_nothing_a_terminal_acts_on() {
-        assert_eq!(
-            line(NASTY),
-            "a\\u001b[31mb\\u202ec\\u009bd\\u007fe\\r\\nf"
-        );
+        assert_eq!(line(NASTY), "a\\u001b[31mb\\u202ec\\u009bd\\u007fe\\r\\nf");
         assert!(matches!(line("größe ✓ 漢字"), Cow::Borrowed(_)));
     }
 
@@ -89,7 +86,10 @@ mod tests {
         for text in [value.to_string(), format!("{value:#}")] {
             let safe = json(&text);
             assert!(!safe.chars().any(|c| is_unsafe(c) && c != '\n'), "{safe}");
-            assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&safe).unwrap(),
+                value
+            );
         }
     }
 }

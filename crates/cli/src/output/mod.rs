@@ -104,7 +104,13 @@ impl Output {
     pub(crate) fn rows(&self, columns: &[Column], rows: &[Row], titles: bool) -> Outcome<()> {
         if self.format == Format::Table {
             let cells: Vec<_> = rows.iter().map(|row| row.cells.clone()).collect();
-            return self.text(&table::render(columns, &cells, self.width, self.stdout, titles));
+            return self.text(&table::render(
+                columns,
+                &cells,
+                self.width,
+                self.stdout,
+                titles,
+            ));
         }
         rows.iter()
             .try_for_each(|row| self.text(&json::compact(&row.json)))
@@ -125,7 +131,10 @@ impl Output {
     }
 
     /// Bytes as they are.
-    #[expect(clippy::unused_self, reason = "everything that is put out goes through here")]
+    #[expect(
+        clippy::unused_self,
+        reason = "everything that is put out goes through here"
+    )]
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Outcome<()> {
         let mut stdout = io::stdout().lock();
         stdout
@@ -143,13 +152,21 @@ impl Output {
 
     /// Says what somebody should look at.
     pub(crate) fn warn(&self, text: &str) {
-        say(&format!("{} {}", self.stderr.yellow("warning:"), escape::line(text)));
+        say(&format!(
+            "{} {}",
+            self.stderr.yellow("warning:"),
+            escape::line(text)
+        ));
     }
 
     /// Says what went wrong.
     pub(crate) fn error(&self, text: &str) {
         if !text.is_empty() {
-            say(&format!("{} {}", self.stderr.red("error:"), escape::lines(text)));
+            say(&format!(
+                "{} {}",
+                self.stderr.red("error:"),
+                escape::lines(text)
+            ));
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) struct Style {
 
 impl Style {
     /// No colour.
+    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { on: false };
 
     pub(crate) const fn new(on: bool) -> Self {

@@ -22,7 +22,10 @@ pub(crate) struct Column {
 impl Column {
     /// A column of texts.
     pub(crate) const fn left(title: &'static str) -> Self {
-        Self { title, right: false }
+        Self {
+            title,
+            right: false,
+        }
     }
 
     /// A column of numbers.
@@ -41,7 +44,11 @@ pub(crate) fn render(
 ) -> String {
     let rows: Vec<Vec<String>> = rows
         .iter()
-        .map(|row| row.iter().map(|cell| escape::line(cell).into_owned()).collect())
+        .map(|row| {
+            row.iter()
+                .map(|cell| escape::line(cell).into_owned())
+                .collect()
+        })
         .collect();
     let widths = fitted(columns, &rows, width);
     let mut text = String::new();
@@ -59,7 +66,11 @@ pub(crate) fn render(
 
 /// Names and values, one pair a line. Values of several lines are shown on one.
 pub(crate) fn render_record(fields: &[(&'static str, String)], style: Style) -> String {
-    let widest = fields.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
+    let widest = fields
+        .iter()
+        .map(|(name, _)| name.width())
+        .max()
+        .unwrap_or(0);
     let mut text = String::new();
     for (name, value) in fields {
         let pad = " ".repeat(widest - name.width() + GAP);
@@ -74,7 +85,10 @@ fn fitted(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec
         .iter()
         .enumerate()
         .map(|(i, column)| {
-            let cells = rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.width());
+            let cells = rows
+                .iter()
+                .filter_map(|row| row.get(i))
+                .map(|cell| cell.width());
             cells.max().unwrap_or(0).max(column.title.width())
         })
         .collect();
@@ -154,7 +168,10 @@ mod tests {
         assert_eq!(text, format!(" 9  {}…\n", "x".repeat(15)));
         let wide = "漢".repeat(30);
         let text = render(&COLUMNS, &rows(&[&wide]), Some(20), Style::PLAIN, false);
-        assert!(text.trim_end().width() <= 20 && text.ends_with("…\n"), "{text}");
+        assert!(
+            text.trim_end().width() <= 20 && text.ends_with("…\n"),
+            "{text}"
+        );
     }
 
     #[test]

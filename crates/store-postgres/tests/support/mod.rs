@@ -1,5 +1,11 @@
 //! A schema of its own for each test, in the database the tests were given.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 use std::{
     env,
     hash::{BuildHasher as _, Hasher as _, RandomState},

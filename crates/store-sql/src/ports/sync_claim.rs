@@ -18,7 +18,8 @@ const MAX_INTEGRATIONS: u32 = 25;
 
 /// The integrations with due items behind `$1`, going round: a walk from one to the next by the
 /// claim's index, which never looks at what waits behind the first item of each. `-1` stands for
-/// the end of the first lap.
+/// the end of the first lap. Scalar subqueries, since a join would be planned for the whole walk.
+/// SQLite would take the index on states, and with it all that is done.
 const DUE: Template = Template::each(
     "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
      (SELECT min(integration_id) FROM {sync_items} \
@@ -26,24 +27,24 @@ const DUE: Template = Template::each(
      CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
      FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
      SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
-     AND EXISTS (SELECT 1 FROM {integrations} AS i WHERE i.id = walk.id AND i.is_active \
-     AND i.removed_at IS NULL AND i.health_status <> 'disabled') \
-     AND EXISTS (SELECT 1 FROM {sync_items} AS t WHERE t.integration_id = walk.id \
+     AND (SELECT i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled' \
+     FROM {integrations} AS i WHERE i.id = walk.id) \
+     AND (SELECT true FROM {sync_items} AS t WHERE t.integration_id = walk.id \
      AND t.status IN ('pending', 'processing') AND t.available_at <= $2 \
      AND (t.lease_until IS NULL OR t.lease_until <= $2) \
-     AND ($3 OR t.event_class = ANY($4))) LIMIT $5",
+     AND ($3 OR t.event_class = ANY($4)) LIMIT 1) LIMIT $5",
     "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
-     (SELECT min(integration_id) FROM {sync_items} \
+     (SELECT min(integration_id) FROM {sync_items} INDEXED BY {sync_items}_claim_idx \
      WHERE status IN ('pending', 'processing') AND integration_id > walk.id), -1), \
      CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
      FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
      SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
-     AND EXISTS (SELECT 1 FROM {integrations} AS i WHERE i.id = walk.id AND i.is_active \
-     AND i.removed_at IS NULL AND i.health_status <> 'disabled') \
-     AND EXISTS (SELECT 1 FROM {sync_items} AS t WHERE t.integration_id = walk.id \
+     AND (SELECT i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled' \
+     FROM {integrations} AS i WHERE i.id = walk.id) \
+     AND (SELECT true FROM {sync_items} AS t WHERE t.integration_id = walk.id \
      AND t.status IN ('pending', 'processing') AND t.available_at <= $2 \
      AND (t.lease_until IS NULL OR t.lease_until <= $2) \
-     AND ($3 OR t.event_class IN (SELECT value FROM json_each($4)))) LIMIT $5",
+     AND ($3 OR t.event_class IN (SELECT value FROM json_each($4))) LIMIT 1) LIMIT $5",
 );
 
 /// Claims at most `$5` due items of each integration of `$1`, and at most `$6` in all.

@@ -25,8 +25,8 @@ use crate::{
     store::SqlStore,
 };
 
-/// What fits an index entry besides the other columns of the index, in bytes.
-const MAX_ORDER: usize = 1024;
+/// The most characters of a checkpoint: at four bytes each they fit an entry of the index on it.
+const MAX_ORDER: usize = 512;
 
 const INSERT: InsertTemplate = InsertTemplate {
     head: "INSERT INTO {sync_items} (id, integration_id, batch_id, sync_log_id, event_class, \
@@ -312,5 +312,5 @@ fn fits(new: &NewItem) -> Fits {
     Fits::new()
         .text(text)
         .varchar(new.batch_id.as_deref(), 36)
-        .varchar(order.as_ref().map(CheckpointOrder::as_str), MAX_ORDER / 4)
+        .varchar(order.as_ref().map(CheckpointOrder::as_str), MAX_ORDER)
 }

@@ -1,22 +1,24 @@
 //! A file of its own for each test.
 
-use integrations_store_sqlite::{
-    SqliteStore, SqliteStoreOptions,
-    sqlx::{Connection as _, SqliteConnection},
-};
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use integrations_store_sqlite::{SqliteStore, SqliteStoreOptions};
 use tempfile::TempDir;
 
 /// A directory for a database, removed with it.
 pub(crate) struct Scratch {
-    pub(crate) directory: TempDir,
     pub(crate) url: String,
+    _directory: TempDir,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/test.db", directory.path().display());
-        Self { directory, url }
+        Self {
+            url,
+            _directory: directory,
+        }
     }
 
     pub(crate) fn options(&self) -> SqliteStoreOptions {
@@ -30,9 +32,5 @@ impl Scratch {
     pub(crate) async fn store(&self) -> SqliteStore {
         self.options().migrate().await.unwrap();
         self.options().open().await.unwrap()
-    }
-
-    pub(crate) async fn connection(&self) -> SqliteConnection {
-        SqliteConnection::connect(&self.url).await.unwrap()
     }
 }

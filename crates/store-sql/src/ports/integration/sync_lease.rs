@@ -13,8 +13,7 @@ use crate::{backend::OwnCommit, error::SqlError, statement::Template, store::Sql
 /// Whose lease `$1`, an instant, finds free.
 macro_rules! claimable {
     () => {
-        "is_active AND removed_at IS NULL AND health_status <> 'disabled' \
-         AND (sync_lease_until IS NULL OR sync_lease_until <= $1)"
+        "health_status <> 'disabled' AND (sync_lease_until IS NULL OR sync_lease_until <= $1)"
     };
 }
 
@@ -44,7 +43,8 @@ const CLAIM_DUE: Template = Template::each(
 
 const CLAIM_NAMED: Template = Template::both(concat!(
     "UPDATE {integrations} SET sync_lease_holder = $2, sync_lease_until = $3, \
-     sync_fence = sync_fence + 1, updated_at = $1 WHERE id = $4 AND ",
+     sync_fence = sync_fence + 1, updated_at = $1 WHERE id = $4 \
+     AND is_active AND removed_at IS NULL AND ",
     claimable!(),
     " RETURNING ",
     integration_columns!()

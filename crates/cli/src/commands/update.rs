@@ -1,0 +1,40 @@
+//! `update`
+
+use integrations::{client::AccountUpdate, value::IntegrationName};
+
+use super::{secrets, view};
+use crate::{
+    args::UpdateArgs,
+    context::Context,
+    exit::{Exit, Failure, Outcome},
+};
+
+pub(super) async fn run(context: &Context, args: UpdateArgs) -> Outcome {
+    let name = args.name.map(IntegrationName::new).transpose();
+    let update = AccountUpdate {
+        name: name.map_err(|error| Failure::refused(error.to_string()))?,
+        metadata: secrets::metadata(args.metadata)?,
+        credentials: secrets::credentials(&args.credentials)?,
+        sync_interval_minutes: args.interval.map(|interval| interval.0),
+    };
+    let changes_something = update.name.is_some()
+        || !update.metadata.is_empty()
+        || !update.credentials.is_empty()
+        || update.sync_interval_minutes.is_some();
+    if !changes_something {
+        return Err(Failure::usage(
+            "nothing to change: give --name, --metadata, --credential or --interval",
+        ));
+    }
+    let client = context.client().await?;
+    let changed = client
+        .operator()
+        .integration(args.id)
+        .update(update)
+        .await?;
+    let fields = view::integration_fields(&changed);
+    context
+        .output
+        .record(&fields, &view::integration_json(&changed, None))?;
+    Ok(Exit::Done)
+}

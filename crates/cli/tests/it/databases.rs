@@ -1,0 +1,52 @@
+//! Every scenario on both databases.
+
+use crate::{accounts, calls, schema, secrets, world::Kind};
+
+macro_rules! on_both {
+    ($($scenario:path as $name:ident),+ $(,)?) => {
+        mod sqlite {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    $scenario(Kind::Sqlite).await;
+                }
+            )+
+        }
+
+        mod postgres {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    $scenario(Kind::Postgres).await;
+                }
+            )+
+        }
+    };
+}
+
+on_both! {
+    schema::migrating as migrating_twice_is_a_no_op_and_a_dry_run_changes_nothing,
+    schema::six_at_once as six_migrate_at_once,
+    schema::missing as other_commands_do_not_make_a_schema,
+    schema::newer as a_newer_schema_is_refused,
+    accounts::life as an_account_from_install_to_remove,
+    accounts::missing_fields as missing_fields_are_all_named_before_anything_is_opened,
+    accounts::failed_probe as a_failed_probe_stores_nothing,
+    accounts::same_name as the_same_name_again_wants_force,
+    accounts::unknown_provider as rows_of_unknown_providers_can_be_looked_at_and_removed,
+    accounts::not_found as what_is_not_there_exits_3,
+    accounts::control_characters as control_characters_are_escaped,
+    calls::answers as an_answer_is_printed_whatever_its_status,
+    calls::health as outages_count_and_a_success_resets_them,
+    calls::disabled as health_disables_and_enable_resets,
+    calls::bodies as bodies_are_recorded_as_text_markers_and_cuts,
+    calls::filters as requests_are_filtered_and_shown,
+    calls::follow as follow_goes_on_with_new_calls,
+    secrets::nowhere as the_token_is_found_nowhere,
+    secrets::wrong_key as another_key_exits_5,
+    secrets::sources as credentials_come_from_file_variable_and_input,
+    secrets::keys_in_use as keys_list_counts_what_each_sealed,
+    secrets::application as application_credentials_are_looked_up_when_needed,
+}
