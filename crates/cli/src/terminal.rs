@@ -27,24 +27,6 @@ impl Terminal {
         self.interactive
     }
 
-    /// Asks for a line, which may be empty.
-    pub(crate) fn ask(self, question: &str) -> Outcome<String> {
-        let mut stderr = io::stderr().lock();
-        let mut line = String::new();
-        write!(stderr, "{}: ", escape::line(question))
-            .and_then(|()| stderr.flush())
-            .and_then(|()| io::stdin().lock().read_line(&mut line))
-            .map_err(|error| unanswered(&error))?;
-        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-    }
-
-    /// Asks for a secret, which is not shown while it is typed.
-    pub(crate) fn ask_secret(self, question: &str) -> Outcome<SecretString> {
-        rpassword::prompt_password(format!("{}: ", escape::line(question)))
-            .map(SecretString::from)
-            .map_err(|error| unanswered(&error))
-    }
-
     /// Asks yes or no; an empty answer is `default`. With nobody to ask, `None`.
     pub(crate) fn confirm(self, question: &str, default: bool) -> Outcome<Option<bool>> {
         if !self.interactive {
@@ -52,7 +34,7 @@ impl Terminal {
         }
         let choices = if default { "Y/n" } else { "y/N" };
         loop {
-            let answer = self.ask(&format!("{question} [{choices}]"))?;
+            let answer = ask(&format!("{question} [{choices}]"))?;
             match answer.trim().to_ascii_lowercase().as_str() {
                 "" => return Ok(Some(default)),
                 "y" | "yes" => return Ok(Some(true)),
@@ -61,6 +43,24 @@ impl Terminal {
             }
         }
     }
+}
+
+/// Asks for a line, which may be empty.
+pub(crate) fn ask(question: &str) -> Outcome<String> {
+    let mut stderr = io::stderr().lock();
+    let mut line = String::new();
+    write!(stderr, "{}: ", escape::line(question))
+        .and_then(|()| stderr.flush())
+        .and_then(|()| io::stdin().lock().read_line(&mut line))
+        .map_err(|error| unanswered(&error))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Asks for a secret, which is not shown while it is typed.
+pub(crate) fn ask_secret(question: &str) -> Outcome<SecretString> {
+    rpassword::prompt_password(format!("{}: ", escape::line(question)))
+        .map(SecretString::from)
+        .map_err(|error| unanswered(&error))
 }
 
 fn unanswered(error: &io::Error) -> Failure {

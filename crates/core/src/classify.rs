@@ -4,6 +4,7 @@ use crate::{
     provider::{Outcome, Provider},
     request::FailureClass,
     transport::{TransportError, TransportErrorKind},
+    unwind::caught,
 };
 
 /// The class of a status (RET-06); `None` where it is no failure.
@@ -18,14 +19,12 @@ pub const fn class_of_status(status: u16) -> Option<FailureClass> {
     }
 }
 
-/// The class of an answer, the provider's own verdict first.
+/// The class of an answer, the provider's own verdict first. A provider that panics has none.
 #[must_use]
 pub fn class_of_answer(provider: &dyn Provider, outcome: &Outcome<'_>) -> Option<FailureClass> {
     let by_status = class_of_status(outcome.status.unwrap_or(0));
-    provider
-        .failure_classifier()
-        .and_then(|own| own.classify(outcome))
-        .or(by_status)
+    let own = || provider.failure_classifier()?.classify(outcome);
+    caught("failure classifier", own).flatten().or(by_status)
 }
 
 /// The class of a request that got no usable answer.
@@ -41,17 +40,16 @@ pub const fn class_of_transport(error: &TransportError) -> FailureClass {
 }
 
 /// The class of an SDK's error: the provider's verdict, then a status reported through the call's
-/// context, then a transport error anywhere in the chain (REQ-45).
+/// context, then a transport error anywhere in the chain (REQ-45). A provider that panics has no
+/// verdict.
 #[must_use]
 pub fn class_of_error(
     provider: &dyn Provider,
     status: Option<u16>,
     error: &(dyn std::error::Error + 'static),
 ) -> FailureClass {
-    if let Some(class) = provider
-        .failure_classifier()
-        .and_then(|own| own.classify_error(error))
-    {
+    let own = || provider.failure_classifier()?.classify_error(error);
+    if let Some(class) = caught("failure classifier", own).flatten() {
         return class;
     }
     if let Some(class) = status.and_then(class_of_status) {

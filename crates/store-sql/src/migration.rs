@@ -290,8 +290,10 @@ mod tests {
     #[test]
     fn the_checksum_is_that_of_the_file() {
         // printf 'create table {{prefix}}_x (a int);\n' | sha256sum
-        assert_eq!(INIT.checksum().len(), 64);
-        assert_ne!(INIT.checksum(), WIDEN.checksum());
+        assert_eq!(
+            INIT.checksum(),
+            "d8cedbafbd70d32f512509af540686efde623c4897464684cbd0ffc811887d87"
+        );
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl RowValues {
 }
 
 /// The logical tables and what each is called behind the prefix.
-const TABLES: [(&str, &str); 16] = [
+const TABLES: [(&str, &str); 17] = [
     ("integrations", "s"),
     ("requests", "_requests"),
     ("logs", "_logs"),
@@ -137,6 +137,8 @@ const TABLES: [(&str, &str); 16] = [
     ("keys", "_keys"),
     ("workers", "_workers"),
     ("migrations", "_migrations"),
+    // An index that SQLite has to be told of.
+    ("sync_items_claim_idx", "_sync_items_claim_idx"),
 ];
 
 /// The name of a logical table under a prefix.
@@ -269,9 +271,12 @@ impl Statements {
     }
 
     fn render(&self, text: &str) -> String {
-        // Quoted, for with a prefix such as `a` the name of the first table is a keyword.
         TABLES.iter().fold(text.to_owned(), |sql, (name, suffix)| {
-            let table = format!("\"{}{suffix}\"", self.prefix);
+            let table = match *name {
+                // With a prefix such as `a` its name is a keyword.
+                "integrations" => format!("\"{}{suffix}\"", self.prefix),
+                _ => format!("{}{suffix}", self.prefix),
+            };
             sql.replace(&format!("{{{name}}}"), &table)
         })
     }
@@ -316,7 +321,7 @@ mod tests {
         let statement = statements(Dialect::Postgres).of(&template).bind(7_i64);
         assert_eq!(
             &*statement.sql,
-            r#"SELECT 1 FROM "acmes", "acme_sync_items" WHERE a = $1"#
+            r#"SELECT 1 FROM "acmes", acme_sync_items WHERE a = $1"#
         );
         assert_eq!(statement.values, [Value::from(7_i64)]);
     }
@@ -338,7 +343,7 @@ mod tests {
         let statement = statements.insert(&template, rows());
         assert_eq!(
             &*statement.sql,
-            r#"INSERT INTO "acme_keys" (a, b) VALUES ($1, $2), ($3, $4) "#
+            "INSERT INTO acme_keys (a, b) VALUES ($1, $2), ($3, $4) "
         );
         assert!(Arc::ptr_eq(
             &statement.sql,
@@ -356,7 +361,7 @@ mod tests {
         let rows = vec![statements.row().bind(1_i64), statements.row().bind(2_i64)];
         assert_eq!(
             &*statements.insert(&template, rows).sql,
-            r#"INSERT INTO "acme_workers" (a) VALUES ($1), ($2) RETURNING a = $3, a = $14"#
+            "INSERT INTO acme_workers (a) VALUES ($1), ($2) RETURNING a = $3, a = $14"
         );
     }
 }

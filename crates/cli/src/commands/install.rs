@@ -15,6 +15,7 @@ use crate::{
     args::InstallArgs,
     context::Context,
     exit::{Exit, Failure, Outcome},
+    terminal,
 };
 
 /// Nothing is opened before every field is there, and nothing is stored before it was tried.
@@ -25,7 +26,7 @@ pub(super) async fn run(context: &Context, args: InstallArgs) -> Outcome {
     let mut credentials = secrets::credentials(&args.credentials)?;
     let mut metadata = secrets::metadata(args.metadata)?;
     if context.terminal.is_interactive() {
-        ask(context, provider, &mut credentials, &mut metadata)?;
+        ask(provider, &mut credentials, &mut metadata)?;
     }
     check(provider, &credentials, &metadata)?;
     let client = context.client().await?;
@@ -80,7 +81,6 @@ fn provider<'a>(context: &'a Context, key: &str) -> Outcome<&'a dyn Provider> {
 
 /// Asks for the required fields that are missing.
 fn ask(
-    context: &Context,
     provider: &dyn Provider,
     credentials: &mut BTreeMap<String, SecretString>,
     metadata: &mut BTreeMap<String, String>,
@@ -88,11 +88,11 @@ fn ask(
     for field in missing(&provider.credentials(), |name| {
         credentials.contains_key(name)
     }) {
-        let answer = context.terminal.ask_secret(&question(&field))?;
+        let answer = terminal::ask_secret(&question(&field))?;
         credentials.insert(field.name, answer);
     }
     for field in missing(&provider.metadata(), |name| metadata.contains_key(name)) {
-        let answer = context.terminal.ask(&question(&field))?;
+        let answer = terminal::ask(&question(&field))?;
         metadata.insert(field.name, answer);
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::{
     output::{Row, table::Column},
 };
 
-/// Prints a new key, as INTEGRATIONS_KEYS and the key file take it.
+/// Prints a new key, as `INTEGRATIONS_KEYS` and the key file take it.
 pub(super) fn generate(context: &Context, id: Option<&KeyId>) -> Outcome {
     let ring = KeyRing::generate(&SystemEntropy::new())
         .map_err(|error| Failure::failed(error.to_string()))?;

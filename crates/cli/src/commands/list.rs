@@ -27,7 +27,7 @@ const COLUMNS: [Column; 9] = [
     Column::left("OWNER"),
     Column::left("HEALTH"),
     Column::left("ACTIVE"),
-    Column::left("LAST SYNC"),
+    Column::whole("LAST SYNC"),
     Column::right("CALLS 24H"),
     Column::right("FAILED"),
 ];

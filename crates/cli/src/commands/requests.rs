@@ -21,7 +21,7 @@ use crate::{
 
 pub(super) const COLUMNS: [Column; 9] = [
     Column::right("ID"),
-    Column::left("TIME"),
+    Column::whole("TIME"),
     Column::right("OF"),
     Column::left("METHOD"),
     Column::left("ENDPOINT"),

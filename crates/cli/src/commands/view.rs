@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use integrations::{
     integration::{HealthStatus, Integration, OwnerId},
-    request::{RelatedId, Request, RequestSummary},
+    request::{FailureClass, RelatedId, Request, RequestSummary},
 };
 use serde_json::{Value as Json, json};
 
@@ -156,7 +156,7 @@ pub(super) fn request_json(request: &Request) -> Json {
         "endpoint": attempt.endpoint,
         "path": attempt.path,
         "status_code": attempt.status_code,
-        "failure_class": attempt.failure_class.as_ref().map(|class| class.as_str()),
+        "failure_class": attempt.failure_class.as_ref().map(FailureClass::as_str),
         "error": attempt.error,
         "duration_ms": attempt.duration_ms,
         "attempt": attempt.attempt,

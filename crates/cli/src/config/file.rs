@@ -70,6 +70,7 @@ pub(crate) struct SecretFile {
 }
 
 /// `[health]`
+#[expect(clippy::struct_field_names, reason = "the names of the keys")]
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Health {

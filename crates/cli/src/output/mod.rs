@@ -165,7 +165,7 @@ impl Output {
             say(&format!(
                 "{} {}",
                 self.stderr.red("error:"),
-                escape::lines(text)
+                escape::line(text)
             ));
         }
     }

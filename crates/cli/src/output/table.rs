@@ -17,6 +17,8 @@ const NARROWEST: usize = 6;
 pub(crate) struct Column {
     title: &'static str,
     right: bool,
+    /// Never cut: half of it would say nothing.
+    whole: bool,
 }
 
 impl Column {
@@ -25,12 +27,26 @@ impl Column {
         Self {
             title,
             right: false,
+            whole: false,
         }
     }
 
-    /// A column of numbers.
+    /// A column of times, which are never cut.
+    pub(crate) const fn whole(title: &'static str) -> Self {
+        Self {
+            title,
+            right: false,
+            whole: true,
+        }
+    }
+
+    /// A column of numbers, which are never cut.
     pub(crate) const fn right(title: &'static str) -> Self {
-        Self { title, right: true }
+        Self {
+            title,
+            right: true,
+            whole: true,
+        }
     }
 }
 
@@ -97,7 +113,11 @@ fn fitted(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec
     };
     let room = width.saturating_sub(GAP * columns.len().saturating_sub(1));
     while widths.iter().sum::<usize>() > room {
-        match widths.iter_mut().max() {
+        let cuttable = widths
+            .iter_mut()
+            .zip(columns)
+            .filter(|(_, column)| !column.whole);
+        match cuttable.map(|(width, _)| width).max() {
             Some(widest) if *widest > NARROWEST => *widest -= 1,
             _ => break,
         }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::world::{Kind, World};
 
-pub async fn life(kind: Kind) {
+pub(crate) async fn life(kind: Kind) {
     let (world, id) = World::installed(kind).await;
     let list = world.run(&["list"]).ok().json();
     assert_eq!(list[0]["name"], "GitHub");
@@ -54,7 +54,7 @@ pub async fn life(kind: Kind) {
 }
 
 // CLI-01
-pub async fn missing_fields(kind: Kind) {
+pub(crate) async fn missing_fields(kind: Kind) {
     let world = World::empty(kind).await;
     let ran = world
         .run(&["install", "github", "--metadata", "ownr=acme"])
@@ -68,7 +68,7 @@ pub async fn missing_fields(kind: Kind) {
 }
 
 // CLI-01
-pub async fn failed_probe(kind: Kind) {
+pub(crate) async fn failed_probe(kind: Kind) {
     let world = World::new(kind).await;
     let install = [
         "install",
@@ -98,7 +98,7 @@ pub async fn failed_probe(kind: Kind) {
 }
 
 // INT-03
-pub async fn same_name(kind: Kind) {
+pub(crate) async fn same_name(kind: Kind) {
     let (world, _) = World::installed(kind).await;
     let token = format!("token={DEFAULT_TOKEN}");
     let args = [
@@ -140,7 +140,7 @@ pub async fn same_name(kind: Kind) {
     );
 }
 
-pub async fn unknown_provider(kind: Kind) {
+pub(crate) async fn unknown_provider(kind: Kind) {
     let (world, id) = World::installed(kind).await;
     world.execute("UPDATE {p}s SET provider = 'acme'").await;
     assert_eq!(world.run(&["list"]).ok().json()[0]["provider"], "acme");
@@ -159,7 +159,7 @@ pub async fn unknown_provider(kind: Kind) {
 }
 
 // CLI-10
-pub async fn not_found(kind: Kind) {
+pub(crate) async fn not_found(kind: Kind) {
     let world = World::new(kind).await;
     let uid = "0".repeat(26);
     for id in ["7", &uid] {
@@ -175,7 +175,7 @@ pub async fn not_found(kind: Kind) {
     world.run(&["show", "one"]).exits(2);
 }
 
-pub async fn control_characters(kind: Kind) {
+pub(crate) async fn control_characters(kind: Kind) {
     let world = World::new(kind).await;
     let name = "a\u{1b}]0;x\u{7}\u{202e}b\u{9b}\r\nc";
     world.install(&["--name", name]);

@@ -27,7 +27,7 @@ impl World {
     }
 }
 
-pub async fn answers(kind: Kind) {
+pub(crate) async fn answers(kind: Kind) {
     let (world, id) = World::installed(kind).await;
     let args = [
         "request",
@@ -86,7 +86,7 @@ pub async fn answers(kind: Kind) {
 }
 
 // HLT-01, HLT-02
-pub async fn health(kind: Kind) {
+pub(crate) async fn health(kind: Kind) {
     let (world, id) = World::installed(kind).await;
     world.twin.inject(Fault::status(500).times(2));
     let failed = world.get(&id, ISSUES).exits(1).says("500");
@@ -110,7 +110,7 @@ pub async fn health(kind: Kind) {
 }
 
 // HLT-06
-pub async fn disabled(kind: Kind) {
+pub(crate) async fn disabled(kind: Kind) {
     let (world, id) = World::installed(kind).await;
     world.configure("[health]\ndegraded_after = 1\nfailing_after = 2\ndisabled_after = 3\n");
     world.twin.inject(Fault::status(503).times(3));
@@ -138,7 +138,7 @@ pub async fn disabled(kind: Kind) {
 }
 
 // LOG-06, LOG-08
-pub async fn bodies(kind: Kind) {
+pub(crate) async fn bodies(kind: Kind) {
     let (world, id) = World::installed(kind).await;
     world.configure("[logging]\nmax_response_bytes = 1024\n");
     let logo = "/repos/{owner}/{repo}/contents/logo.png";
@@ -168,7 +168,7 @@ pub async fn bodies(kind: Kind) {
     huge.says("larger");
 }
 
-pub async fn filters(kind: Kind) {
+pub(crate) async fn filters(kind: Kind) {
     let (world, id) = World::installed(kind).await;
     world.get(&id, "/user").ok();
     world.twin.inject(Fault::status(502));
@@ -199,10 +199,10 @@ pub async fn filters(kind: Kind) {
     let lines = world.run(&["requests", "--format", "ndjson"]).ok().text();
     assert_eq!(lines.lines().count(), 3);
     let table = world.run(&["requests", "--format", "table"]).ok().text();
-    assert!(table.starts_with("ID"), "{table}");
+    assert!(table.trim_start().starts_with("ID"), "{table}");
 }
 
-pub async fn follow(kind: Kind) {
+pub(crate) async fn follow(kind: Kind) {
     let (world, id) = World::installed(kind).await;
     world.get(&id, "/user").ok();
     let mut following = world

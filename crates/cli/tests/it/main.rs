@@ -1,5 +1,11 @@
 //! The command from outside: a process, its output, its exit status, and the database behind it.
 
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod accounts;
 mod calls;
 mod databases;

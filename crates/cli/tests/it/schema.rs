@@ -4,7 +4,7 @@ use std::thread;
 
 use crate::world::{Kind, World, finish};
 
-pub async fn migrating(kind: Kind) {
+pub(crate) async fn migrating(kind: Kind) {
     let world = World::empty(kind).await;
     let pending = world.run(&["migrate", "--dry-run"]).ok().json();
     assert_eq!(pending[0]["state"], "pending");
@@ -33,7 +33,7 @@ pub async fn migrating(kind: Kind) {
     nothing.says("is up to date");
 }
 
-pub async fn six_at_once(kind: Kind) {
+pub(crate) async fn six_at_once(kind: Kind) {
     let world = World::empty(kind).await;
     let commands: Vec<_> = (0..6).map(|_| world.command(&["migrate"])).collect();
     let running: Vec<_> = commands
@@ -50,7 +50,7 @@ pub async fn six_at_once(kind: Kind) {
     assert_eq!(with_work.count(), 1, "{applied:?}");
 }
 
-pub async fn missing(kind: Kind) {
+pub(crate) async fn missing(kind: Kind) {
     let world = World::empty(kind).await;
     for args in [
         &["list"][..],
@@ -68,7 +68,7 @@ pub async fn missing(kind: Kind) {
     }
 }
 
-pub async fn newer(kind: Kind) {
+pub(crate) async fn newer(kind: Kind) {
     let world = World::new(kind).await;
     let at = match kind {
         Kind::Sqlite => "'2026-01-01T00:00:00.000000Z'",

@@ -18,7 +18,7 @@ fn holds_canary(bytes: &[u8]) -> bool {
 }
 
 // W-CRED-7
-pub async fn nowhere(kind: Kind) {
+pub(crate) async fn nowhere(kind: Kind) {
     let mut world = World::new(kind).await;
     world.twin.accept_token(CANARY);
     world.variables.push(("RUST_LOG", "trace".to_owned()));
@@ -81,7 +81,7 @@ pub async fn nowhere(kind: Kind) {
 }
 
 // W-CRED-2
-pub async fn wrong_key(kind: Kind) {
+pub(crate) async fn wrong_key(kind: Kind) {
     let (mut world, id) = World::installed(kind).await;
     let set = |world: &mut World, keys: &str| {
         world.variables = vec![("INTEGRATIONS_KEYS", keys.to_owned())];
@@ -120,7 +120,7 @@ pub async fn wrong_key(kind: Kind) {
 }
 
 // W-CLI-3
-pub async fn sources(kind: Kind) {
+pub(crate) async fn sources(kind: Kind) {
     let mut world = World::new(kind).await;
     world.twin.accept_token(CANARY);
     std::fs::write(world.path("token"), format!("{CANARY}\n")).unwrap();
@@ -150,6 +150,7 @@ pub async fn sources(kind: Kind) {
     let mut piped = piped
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     piped
@@ -172,7 +173,7 @@ pub async fn sources(kind: Kind) {
         .says("`nowhere` cannot be read");
 }
 
-pub async fn keys_in_use(kind: Kind) {
+pub(crate) async fn keys_in_use(kind: Kind) {
     let (mut world, _) = World::installed(kind).await;
     world.install(&["--force"]);
     let generated = world.run(&["keys", "generate", "--id", "next"]).ok().text();
@@ -188,7 +189,7 @@ pub async fn keys_in_use(kind: Kind) {
     );
 }
 
-pub async fn application(kind: Kind) {
+pub(crate) async fn application(kind: Kind) {
     let (mut world, id) = World::installed(kind).await;
     world.configure("[providers.github.app]\nwebhook_secret = { env = \"HOOK\" }\n");
     world.run(&["list"]).ok();

@@ -14,30 +14,30 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnect
 use tempfile::TempDir;
 
 /// 32 bytes of zeroes: what is sealed here is worth nothing.
-pub const KEYS: &str = "test:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+pub(crate) const KEYS: &str = "test:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// What a process came to.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub stdout: Vec<u8>,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         self.exits(0)
     }
 
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.text(), self.stderr);
         self
     }
 
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
+    pub(crate) fn says(self, text: &str) -> Self {
         assert!(
             self.stderr.contains(text),
             "`{text}` is missing from: {}",
@@ -46,35 +46,35 @@ impl Ran {
         self
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
     #[track_caller]
-    pub fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         serde_json::from_slice(&self.stdout).expect("standard output is JSON")
     }
 }
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Sqlite,
     Postgres,
 }
 
-pub struct World {
-    pub folder: TempDir,
-    pub kind: Kind,
-    pub url: String,
-    pub prefix: String,
-    pub twin: GithubTwin,
-    pub variables: Vec<(&'static str, String)>,
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
+    pub(crate) prefix: String,
+    pub(crate) twin: GithubTwin,
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl World {
     /// Nothing but an empty database.
-    pub async fn empty(kind: Kind) -> Self {
+    pub(crate) async fn empty(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Every state is seeded anew.
         let random = RandomState::new().build_hasher().finish();
@@ -98,21 +98,21 @@ impl World {
     }
 
     /// With a schema.
-    pub async fn new(kind: Kind) -> Self {
+    pub(crate) async fn new(kind: Kind) -> Self {
         let world = Self::empty(kind).await;
         world.run(&["migrate"]).ok();
         world
     }
 
     /// With a schema and integration 1.
-    pub async fn installed(kind: Kind) -> (Self, String) {
+    pub(crate) async fn installed(kind: Kind) -> (Self, String) {
         let world = Self::new(kind).await;
         let id = world.install(&[]);
         (world, id)
     }
 
     /// Writes the configuration: GitHub is the twin, and `more`.
-    pub fn configure(&self, more: &str) {
+    pub(crate) fn configure(&self, more: &str) {
         let text = format!(
             "[providers.github]\nbase_url = \"{}\"\nallow_private_network = true\n{more}",
             self.twin.base_url()
@@ -120,12 +120,12 @@ impl World {
         std::fs::write(self.path("integrations.toml"), text).unwrap();
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Installs the twin's account, and returns its id.
-    pub fn install(&self, more: &[&str]) -> String {
+    pub(crate) fn install(&self, more: &[&str]) -> String {
         let token = format!("token={DEFAULT_TOKEN}");
         let mut args = vec!["install", "github", "--credential", &token];
         args.extend(["--metadata", "owner=acme", "--metadata", "repo=widgets"]);
@@ -134,7 +134,7 @@ impl World {
     }
 
     /// The command, with nothing of this machine's environment.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_integrations"));
         command
             .args(args)
@@ -148,12 +148,12 @@ impl World {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         finish(self.command(args))
     }
 
     /// Runs statements of our own.
-    pub async fn execute(&self, sql: &str) {
+    pub(crate) async fn execute(&self, sql: &str) {
         let sql = AssertSqlSafe(sql.replace("{p}", &self.prefix));
         match self.kind {
             Kind::Sqlite => {
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// The tables under the prefix.
-    pub async fn tables(&self) -> Vec<String> {
+    pub(crate) async fn tables(&self) -> Vec<String> {
         match self.kind {
             Kind::Sqlite => {
                 let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
@@ -187,7 +187,7 @@ impl World {
     }
 
     /// Everything the database keeps, as bytes to search.
-    pub async fn contents(&self) -> Vec<u8> {
+    pub(crate) async fn contents(&self) -> Vec<u8> {
         if self.kind == Kind::Sqlite {
             let files = ["test.db", "test.db-wal"].map(|name| self.path(name));
             let there = files.iter().filter(|path| path.exists());
@@ -208,7 +208,7 @@ impl World {
 }
 
 /// Runs a command to its end.
-pub fn finish(mut command: Command) -> Ran {
+pub(crate) fn finish(mut command: Command) -> Ran {
     let output = command.output().unwrap();
     Ran {
         code: output.status.code().expect("the process ended by itself"),

@@ -1,5 +1,7 @@
 //! Answers of calls.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
@@ -8,7 +10,9 @@ use super::{CallError, CallErrorKind};
 use crate::id::RequestId;
 
 /// What the other side answered.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows neither headers nor body, which nobody redacted.
+#[derive(Clone)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
@@ -18,6 +22,16 @@ pub struct Answer {
     pub body: Bytes,
     /// The row of the attempt; `None` when it could not be recorded.
     pub request_id: Option<RequestId>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Answer {

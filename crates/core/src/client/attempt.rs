@@ -22,6 +22,7 @@ use crate::{
     redact::Redactor,
     request::FailureClass,
     transport::{TransportError, TransportOptions},
+    unwind::caught,
 };
 
 /// How an attempt ended, before anything was written down.
@@ -38,10 +39,12 @@ impl IntegrationHandle {
         let shared = &*self.shared;
         let connection = shared.connect(self.reference, &self.scope).await?;
         let account = connection.account();
+        // Asks the provider for its paths, so before anything is sent.
+        let redactor = connection.redactor();
         let sent = shared
             .attempt(connection.registered, &account, &draft)
             .await?;
-        let attempted = attempted(shared, &connection, &draft, &sent);
+        let attempted = attempted(shared, &connection, &redactor, &draft, &sent);
         let settled = shared.settle(&connection.integration, attempted).await;
         conclude(sent, settled)
     }
@@ -120,10 +123,10 @@ impl Shared {
 fn attempted(
     shared: &Shared,
     connection: &Connection<'_>,
+    redactor: &Redactor,
     draft: &Draft,
     sent: &Sent,
 ) -> Attempted {
-    let redactor: Redactor = connection.redactor();
     let caps = shared.caps;
     let content_type = |headers: &HeaderMap| {
         headers
@@ -135,12 +138,11 @@ fn attempted(
     let answer = sent.result.as_ref().ok();
     let response_data = answer.and_then(|answer| {
         let kind = content_type(answer.headers());
-        body::logged(answer.body(), kind.as_deref(), &redactor, caps.response)
+        body::logged(answer.body(), kind.as_deref(), redactor, caps.response)
     });
-    let provider_request_id = connection
-        .registered
-        .provider
-        .request_id_header()
+    let provider = &connection.registered.provider;
+    let provider_request_id = caught("request id header", || provider.request_id_header())
+        .flatten()
         .and_then(|name| {
             let value = answer?.headers().get(name)?.to_str().ok()?;
             Some(redactor.text(value).into_owned())
@@ -153,7 +155,7 @@ fn attempted(
         request_data: body::logged(
             &draft.body,
             request_type.as_deref(),
-            &redactor,
+            redactor,
             caps.request,
         ),
         response_data,

@@ -1,6 +1,6 @@
 //! One HTTP call, as it is put together.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -9,10 +9,22 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Answer, CallError, CallErrorKind, IntegrationHandle};
 use crate::request::{Related, RelatedId};
 
+/// Headers that decide where a message goes and where it ends. Another `Host` would hand the
+/// credentials to another site of the same server.
+const OF_THE_TRANSPORT: [HeaderName; 8] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::PROXY_AUTHORIZATION,
+];
+
 /// A call that has not been made yet. Nothing happens until [`send`](Self::send) or
 /// [`json`](Self::json) is awaited.
 #[must_use = "a call does nothing until it is sent"]
-#[derive(Debug)]
 pub struct Call {
     pub(super) handle: IntegrationHandle,
     pub(super) draft: Draft,
@@ -20,7 +32,7 @@ pub struct Call {
 }
 
 /// What is to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Draft {
     pub(super) endpoint: String,
     pub(super) method: Method,
@@ -30,6 +42,18 @@ pub(super) struct Draft {
     pub(super) body: Bytes,
     pub(super) timeout: Option<Duration>,
     pub(super) related: Option<Related>,
+}
+
+/// Shows neither parameters nor query, headers and body: any of them may be secret.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = self.draft.endpoint.split('?').next().unwrap_or_default();
+        f.debug_struct("Call")
+            .field("handle", &self.handle)
+            .field("method", &self.draft.method)
+            .field("endpoint", &endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Draft {
@@ -76,16 +100,21 @@ impl Call {
         self
     }
 
-    /// Adds a header. Authentication is the provider's, and comes on top.
+    /// Sets a header, in place of one of that name. Authentication is the provider's, and comes on
+    /// top; the host and whatever frames the message are the transport's, and refused.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let pair = (
             HeaderName::try_from(name.as_ref()),
             HeaderValue::try_from(value.as_ref()),
         );
-        if let (Ok(name), Ok(value)) = pair {
-            self.draft.headers.append(name, value);
-        } else {
-            self.wrong = Some("a header's name or value is not one HTTP takes".to_owned());
+        match pair {
+            (Ok(name), _) if OF_THE_TRANSPORT.contains(&name) => {
+                self.wrong = Some(format!("the header `{name}` cannot be set on a call"));
+            }
+            (Ok(name), Ok(value)) => {
+                self.draft.headers.insert(name, value);
+            }
+            _ => self.wrong = Some("a header's name or value is not one HTTP takes".to_owned()),
         }
         self
     }

@@ -15,8 +15,12 @@ use crate::{
     id::IntegrationId,
     provider::Credentials,
     request::FailureClass,
+    unwind::caught,
     value::cut_chars,
 };
+
+/// The most characters of an error's text (LOG-04).
+const MAX_ERROR: usize = 2000;
 
 /// What a closure around an SDK is given. Cheap to clone, and its own, so that it can be moved
 /// into a future.
@@ -109,7 +113,10 @@ impl IntegrationHandle {
     ///
     /// # Errors
     ///
-    /// Returns a [`CallError`] that carries the closure's own error, where it returned one.
+    /// Returns a [`CallError`] that carries the closure's own error, where it returned one. Where
+    /// the attempt cannot be recorded and
+    /// [`UnrecordedPolicy::FailCall`](super::UnrecordedPolicy::FailCall) asks for an error, what
+    /// the closure returned well is lost: keep it in the closure where that matters.
     ///
     /// # Panics
     ///
@@ -126,6 +133,8 @@ impl IntegrationHandle {
             .connect(self.reference, &self.scope)
             .await
             .map_err(CallError::widen)?;
+        // Asks the provider for its paths, so before anything is sent.
+        let redactor = connection.redactor();
         let context = CallContext(Arc::new(Context {
             integration_id: connection.integration.id,
             credentials: connection.credentials.clone(),
@@ -147,23 +156,27 @@ impl IntegrationHandle {
         let (class, error) = match &result {
             Ok(Ok(_)) => (reported.status.and_then(class_of_status), None),
             Ok(Err(error)) => {
-                let class = class_of_error(provider, reported.status, error);
-                (Some(class), Some(chain(error)))
+                let class = || class_of_error(provider, reported.status, error);
+                let class = caught("SDK error", class).unwrap_or(FailureClass::Unknown);
+                let text = caught("SDK error", || chain(error));
+                let text = text.unwrap_or_else(|| "an error that cannot be shown".to_owned());
+                (Some(class), Some(text))
             }
             Err(_) => (
                 Some(FailureClass::Unknown),
                 Some("the closure panicked".to_owned()),
             ),
         };
-        let redactor = connection.redactor();
+        let label = redactor.text(label);
         let attempted = Attempted {
-            endpoint: redactor.text(label).into_owned(),
+            endpoint: label.clone().into_owned(),
             method: "SDK".to_owned(),
             path: None,
             status: reported.status,
             request_data: None,
             response_data: None,
-            error: error.map(|text| redactor.text(&text).into_owned()),
+            // Cut last: half a secret would not be found.
+            error: error.map(|text| cut_chars(&redactor.text(&text), MAX_ERROR).to_owned()),
             class: class.clone(),
             provider_request_id: reported
                 .provider_request_id
@@ -176,18 +189,19 @@ impl IntegrationHandle {
             (Err(panic), _) => resume_unwind(panic),
             (Ok(Ok(value)), Ok(_)) => Ok(value),
             (Ok(Ok(_)), Err(unrecorded)) => Err(unrecorded.widen()),
-            (Ok(Err(error)), settled) => {
+            (Ok(Err(error)), Err(unrecorded)) => Err(unrecorded.widen().with_sdk(error)),
+            (Ok(Err(error)), Ok(request_id)) => {
                 let class = class.unwrap_or(FailureClass::Unknown);
                 let message = format!("the call `{label}` failed");
                 Err(CallError::new(CallErrorKind::Sdk(class), message)
-                    .with_request(settled.ok().flatten())
+                    .with_request(request_id)
                     .with_sdk(error))
             }
         }
     }
 }
 
-/// An error and its causes on one line, at most 2,000 characters (LOG-04).
+/// An error and its causes.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -196,5 +210,5 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    cut_chars(&text, 2000).to_owned()
+    text
 }

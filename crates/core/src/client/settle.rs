@@ -1,5 +1,9 @@
 //! Settlement: what an attempt leaves behind, and what is told of it.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt as _;
+
 use super::{CallError, CallErrorKind, Shared};
 use crate::{
     event::{Event, EventKind},
@@ -44,18 +48,15 @@ impl Shared {
         attempted: Attempted,
     ) -> Result<Option<RequestId>, CallError> {
         let outcome = self.outcome(integration, attempted);
-        let recorded = match self
-            .ports
-            .journal
-            .record(std::slice::from_ref(&outcome))
-            .await
-        {
-            Ok(results) => match results.into_iter().next() {
+        let record = async { self.ports.journal.record(std::slice::from_ref(&outcome)).await };
+        let recorded = match AssertUnwindSafe(record).catch_unwind().await {
+            Ok(Ok(results)) => match results.into_iter().next() {
                 Some(Ok(recorded)) => Ok(recorded),
                 Some(Err(rejected)) => Err(rejected.to_string()),
                 None => Err("the store did not answer for the row".to_owned()),
             },
-            Err(error) => Err(error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_panic) => Err("the store panicked".to_owned()),
         };
         match recorded {
             Ok(recorded) => {

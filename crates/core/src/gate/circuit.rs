@@ -261,11 +261,9 @@ impl CircuitState {
     }
 
     fn settle_probe(&mut self, outcome: &CircuitOutcome) -> Option<CircuitTransition> {
-        let carried = self.probe.map(|probe| probe.token);
-        if outcome.probe.is_none() || outcome.probe != carried {
+        if !self.return_probe(outcome.probe) {
             return None;
         }
-        self.probe = None;
         match outcome.verdict {
             CircuitVerdict::Success | CircuitVerdict::Reachable => {
                 let moved = self.enter(CircuitPhase::Closed, CircuitReason::ProbeSucceeded);
@@ -280,6 +278,16 @@ impl CircuitState {
             // The slot is free; the next call is the probe.
             CircuitVerdict::Unknown => None,
         }
+    }
+
+    /// Frees the slot if it is `token` that carries the probe; whether it was.
+    pub(super) fn return_probe(&mut self, token: Option<Uid>) -> bool {
+        let carried = self.probe.map(|probe| probe.token);
+        let is_it = token.is_some() && token == carried;
+        if is_it {
+            self.probe = None;
+        }
+        is_it
     }
 
     fn count(&mut self, outcome: &CircuitOutcome) -> Option<CircuitTransition> {
@@ -341,9 +349,9 @@ impl CircuitState {
     /// The share of outages, in percent; `None` without attempts (CB-15).
     #[must_use]
     pub fn failure_rate(&self) -> Option<f64> {
-        let total = self.window.total + self.previous.total;
-        let outages = self.window.outages + self.previous.outages;
-        (total > 0).then(|| f64::from(outages) * 100.0 / f64::from(total))
+        let total = f64::from(self.window.total) + f64::from(self.previous.total);
+        let outages = f64::from(self.window.outages) + f64::from(self.previous.outages);
+        (total > 0.0).then(|| outages * 100.0 / total)
     }
 
     /// Changes the phase, beginning a new epoch with fresh counts.

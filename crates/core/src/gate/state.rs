@@ -77,7 +77,12 @@ impl GateState {
         let overriding = rate_override.filter(|o| o.holds(now)).map(|o| &o.budget);
         let budgets: Vec<&Budget> =
             overriding.map_or_else(|| request.budgets.iter().collect(), |budget| vec![budget]);
-        let permits = match self.permits(request, &budgets) {
+        // A probe is one call, not a block of them.
+        let wanted = match passage {
+            Passage::PassAsProbe => 1,
+            Passage::Pass | Passage::Reject { .. } => request.permits.max(1),
+        };
+        let permits = match self.permits(request, wanted, &budgets) {
             Ok(permits) => permits,
             Err(limited) => return (limited, None),
         };
@@ -109,9 +114,14 @@ impl GateState {
     ///
     /// A block is at most a sixteenth of what remains; below 32 remaining each admission is its
     /// own.
-    fn permits(&mut self, request: &AdmitRequest, budgets: &[&Budget]) -> Result<u32, Admission> {
+    fn permits(
+        &mut self,
+        request: &AdmitRequest,
+        wanted: u32,
+        budgets: &[&Budget],
+    ) -> Result<u32, Admission> {
         let now = request.now;
-        let mut permits = request.permits.max(1);
+        let mut permits = wanted;
         for budget in budgets {
             let used = self.budgets.entry(budget.name.clone()).or_default();
             let remaining = used.remaining(budget, request.lane, now);
@@ -128,13 +138,14 @@ impl GateState {
     }
 
     /// Takes in what an attempt found out about the circuit. While an override holds, nothing is
-    /// counted (CB-10).
+    /// counted (CB-10), and a probe that reports is returned unused (INV-02).
     pub fn settle(
         &mut self,
         outcome: &CircuitOutcome,
         circuit_override: Option<&CircuitOverride>,
     ) -> Option<CircuitTransition> {
         if circuit_override.is_some_and(|o| o.holds(outcome.now)) {
+            self.circuit.return_probe(outcome.probe);
             return None;
         }
         self.circuit.settle(outcome)
@@ -149,10 +160,7 @@ impl GateState {
                 used.give_back(start, returned.permits);
             }
         }
-        let carried = self.circuit.probe.map(|probe| probe.token);
-        if returned.probe.is_some() && returned.probe == carried {
-            self.circuit.probe = None;
-        }
+        self.circuit.return_probe(returned.probe);
     }
 
     /// Keeps calls back until `until`; never shortens (INV-04).

@@ -8,7 +8,9 @@ use super::{Account, Credentials, Provider, ProviderError};
 use crate::{transport::AllowPrivate, value::ProviderKey};
 
 /// How an application set a provider up.
-#[derive(Clone, Debug, Default)]
+///
+/// `Debug` shows of the base URL only its origin.
+#[derive(Clone, Default)]
 pub struct ProviderSettings {
     /// In place of the provider's own base URL: an enterprise server, a proxy, a twin.
     pub base_url: Option<Url>,
@@ -16,6 +18,17 @@ pub struct ProviderSettings {
     pub allow_private: AllowPrivate,
     /// The application's credentials, behind those of each integration.
     pub application: Credentials,
+}
+
+impl fmt::Debug for ProviderSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = |url: &Url| url.origin().ascii_serialization();
+        f.debug_struct("ProviderSettings")
+            .field("base_url", &self.base_url.as_ref().map(origin))
+            .field("allow_private", &self.allow_private)
+            .field("application", &self.application)
+            .finish()
+    }
 }
 
 /// A provider with its settings.

@@ -4,23 +4,36 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::{JsonPath, REDACTED, is_secret_name, path::Step};
+use super::{JsonPath, REDACTED, is_secret_name, path::Step, secrets::Secrets};
 
-/// Redacts a JSON object or array; `None` where `text` is not one.
-pub(super) fn redact<'a>(text: &'a str, paths: &[JsonPath]) -> Option<Cow<'a, str>> {
-    if !text.trim_start().starts_with(['{', '[']) {
+/// Arrays and objects that are looked into. The other side decides how deep it nests, and the walk
+/// recurses: what lies deeper is replaced whole.
+const MAX_DEPTH: usize = 128;
+
+/// Redacts JSON objects and arrays, one or several in a row; `None` where `text` is not that.
+pub(super) fn redact<'a>(
+    text: &'a str,
+    paths: &[JsonPath],
+    secrets: &Secrets,
+) -> Option<Cow<'a, str>> {
+    let documents = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if !documents.trim_start().starts_with(['{', '[']) {
         return None;
     }
-    // The walk below relies on well-formed text, and on serde_json's limit of depth.
-    serde_json::from_str::<IgnoredAny>(text).ok()?;
+    // The walk below relies on well-formed text.
+    let mut parsed = serde_json::Deserializer::from_str(documents).into_iter::<IgnoredAny>();
+    if parsed.any(|document| document.is_err()) {
+        return None;
+    }
     let mut walk = Walk {
         text,
-        at: 0,
+        at: text.len() - documents.len(),
         steps: Vec::new(),
         spans: Vec::new(),
         paths,
+        secrets,
     };
-    walk.value();
+    walk.documents();
     if walk.spans.is_empty() {
         return Some(Cow::Borrowed(text));
     }
@@ -44,14 +57,25 @@ struct Walk<'a> {
     steps: Vec<Step>,
     spans: Vec<(usize, usize)>,
     paths: &'a [JsonPath],
+    secrets: &'a Secrets,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn documents(&mut self) {
+        self.blank();
+        while self.peek() != 0 {
+            self.value();
+            self.blank();
+        }
+    }
+
     fn value(&mut self) {
         self.blank();
         let start = self.at;
         let before = self.spans.len();
+        let too_deep = self.steps.len() >= MAX_DEPTH && matches!(self.peek(), b'{' | b'[');
         match self.peek() {
+            _ if too_deep => self.pass(),
             b'{' => self.object(),
             b'[' => self.array(),
             b'"' => {
@@ -59,7 +83,7 @@ impl Walk<'_> {
             }
             _ => self.scalar(),
         }
-        if self.is_secret() {
+        if too_deep || self.is_secret() {
             // The whole value goes, with whatever was noted inside it.
             self.spans.truncate(before);
             self.spans.push((start, self.at));
@@ -82,11 +106,10 @@ impl Walk<'_> {
                 b'}' | 0 => break,
                 b',' => self.at += 1,
                 _ => {
-                    let (start, end) = self.string();
-                    let key = serde_json::from_str(&self.text[start..end]).unwrap_or_default();
+                    let key = self.string();
                     self.blank();
                     self.at += 1;
-                    self.steps.push(Step::Key(key));
+                    self.steps.push(Step::Key(key.into_owned()));
                     self.value();
                     self.steps.pop();
                 }
@@ -114,8 +137,29 @@ impl Walk<'_> {
         self.at += 1;
     }
 
-    /// Passes a string; its span with the quotes.
-    fn string(&mut self) -> (usize, usize) {
+    /// Passes an array or object without looking into it.
+    fn pass(&mut self) {
+        let mut open = 0_usize;
+        loop {
+            match self.peek() {
+                b'"' => {
+                    self.string();
+                    continue;
+                }
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => open -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if open == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Passes a string and answers what it says. One that spells a secret with escapes, which a
+    /// look at the text does not find, is noted.
+    fn string(&mut self) -> Cow<'a, str> {
         let start = self.at;
         self.at += 1;
         loop {
@@ -126,7 +170,16 @@ impl Walk<'_> {
             }
         }
         self.at += 1;
-        (start, self.at)
+        let raw = &self.text[start + 1..self.at - 1];
+        if !raw.contains('\\') {
+            return Cow::Borrowed(raw);
+        }
+        // Escapes of half a surrogate pair are well-formed and say nothing: such text stays raw.
+        let says = serde_json::from_str(&self.text[start..self.at]).unwrap_or(raw.to_owned());
+        if self.secrets.are_in(&says) {
+            self.spans.push((start, self.at));
+        }
+        Cow::Owned(says)
     }
 
     fn scalar(&mut self) {
@@ -152,6 +205,50 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn redact<'a>(text: &'a str, paths: &[JsonPath]) -> Option<Cow<'a, str>> {
+        super::redact(text, paths, &Secrets::new(&[]))
+    }
+
+    #[test]
+    fn what_nests_deeper_than_is_looked_is_replaced_whole() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(redact(&nested(MAX_DEPTH), &[]).unwrap(), nested(MAX_DEPTH));
+        let bomb = nested(1_000_000);
+        let hidden = redact(&bomb, &[]).unwrap();
+        let (before, behind) = ("[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+        assert_eq!(hidden, format!("{before}\"{REDACTED}\"{behind}"));
+        let keyed = format!("{{\"a\":{},\"token\":\"t\"}}", nested(1_000_000));
+        assert!(redact(&keyed, &[]).unwrap().ends_with(r#""token":"[REDACTED]"}"#));
+    }
+
+    // W-RED-2
+    #[test]
+    fn several_documents_and_byte_order_marks_are_looked_into() {
+        assert_eq!(
+            redact("{\"token\":\"a\"}\n{\"token\":\"b\"}\n", &[]).unwrap(),
+            "{\"token\":\"[REDACTED]\"}\n{\"token\":\"[REDACTED]\"}\n"
+        );
+        assert_eq!(
+            redact("\u{feff}{\"token\":\"a\"}", &[]).unwrap(),
+            "\u{feff}{\"token\":\"[REDACTED]\"}"
+        );
+        assert_eq!(redact("{} {", &[]), None);
+    }
+
+    #[test]
+    fn escapes_hide_neither_names_nor_secrets() {
+        assert_eq!(
+            redact(r#"{"tok\u0065n":"a","token\ud800":"b"}"#, &[]).unwrap(),
+            r#"{"tok\u0065n":"[REDACTED]","token\ud800":"[REDACTED]"}"#
+        );
+        let secrets = Secrets::new(&["canary+5f2b".into()]);
+        let body = r#"{"echo":"Bearer canary\u002B5f2b","canary\u002b5f2b":1}"#;
+        assert_eq!(
+            super::redact(body, &[], &secrets).unwrap(),
+            r#"{"echo":"[REDACTED]","[REDACTED]":1}"#
+        );
+    }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {
         use serde_json::Value;

@@ -78,15 +78,19 @@ impl Redactor {
     }
 
     /// A body. JSON is redacted by path and key, a form by key; whatever it is, the account's own
-    /// secrets go. `None` where paths were named and the body is not JSON, so that nobody can say
-    /// what it holds (W-RED-1).
+    /// secrets go. `None` where nobody can say what it holds: for multipart bodies, whose fields
+    /// are not looked at, and where paths were named and the body is not JSON (W-RED-1).
     #[must_use]
     pub fn body<'a>(&self, body: &'a str, content_type: Option<&str>) -> Option<Cow<'a, str>> {
-        let is_form =
-            content_type.is_some_and(|t| t.starts_with("application/x-www-form-urlencoded"));
-        let by_structure = if is_form {
+        let is_a = |kind: &str| {
+            let start = content_type.and_then(|given| given.get(..kind.len()));
+            start.is_some_and(|start| start.eq_ignore_ascii_case(kind))
+        };
+        let by_structure = if is_a("multipart/") {
+            None
+        } else if is_a("application/x-www-form-urlencoded") {
             Some(redact_pairs(body))
-        } else if let Some(redacted) = json::redact(body, &self.paths) {
+        } else if let Some(redacted) = json::redact(body, &self.paths, &self.secrets) {
             Some(redacted)
         } else if self.paths.is_empty() || body.is_empty() {
             Some(Cow::Borrowed(body))
@@ -183,6 +187,9 @@ mod tests {
     fn fails_closed_where_paths_are_named_and_the_body_is_not_json() {
         assert_eq!(json(&["$.a"], "a=1"), None);
         assert_eq!(json(&[], "not json").unwrap(), "not json");
+        let parts = "--b\r\ncontent-disposition: form-data; name=\"password\"\r\n\r\nhunter2";
+        let kind = Some("Multipart/Form-Data; boundary=b");
+        assert_eq!(redactor(&[], &[]).body(parts, kind), None);
     }
 
     // W-RED-2
@@ -198,6 +205,8 @@ mod tests {
             form.body("a=1&api%5Fkey=k", kind).unwrap(),
             "a=1&api%5Fkey=[REDACTED]"
         );
+        let kind = Some("Application/X-WWW-Form-Urlencoded");
+        assert_eq!(form.body("token=t", kind).unwrap(), "token=[REDACTED]");
         assert_eq!(
             form.path_and_query("/x?page=2&token=t"),
             "/x?page=2&token=[REDACTED]"

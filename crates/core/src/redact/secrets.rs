@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE},
+};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -35,6 +38,12 @@ impl Secrets {
         Self(spellings.into_iter().map(SecretString::from).collect())
     }
 
+    /// Whether `text` holds one of them.
+    pub(super) fn are_in(&self, text: &str) -> bool {
+        let mut secrets = self.0.iter();
+        secrets.any(|secret| text.contains(secret.expose_secret()))
+    }
+
     /// `text` with every one of them replaced; untouched where there is none.
     pub(super) fn replace<'a>(&self, mut text: Cow<'a, str>) -> Cow<'a, str> {
         for secret in &self.0 {
@@ -46,24 +55,55 @@ impl Secrets {
     }
 }
 
-/// As it is, trimmed, JSON-escaped in two ways, percent-encoded in two ways, as a form field, and
-/// in base64.
+/// As it is, trimmed, JSON-escaped in two ways, percent-encoded in two ways and as a form field,
+/// each with digits of either case, and in base64, by itself and within something longer.
 fn spellings_of(secret: &str) -> Vec<String> {
     let trimmed = secret.trim();
     let json = serde_json::to_string(trimmed).unwrap_or_default();
     let json = json.trim_matches('"').to_owned();
-    let encoded = percent_encode(trimmed.as_bytes(), NON_ALPHANUMERIC).to_string();
-    vec![
+    let percent = [
+        percent_encode(trimmed.as_bytes(), NON_ALPHANUMERIC).to_string(),
+        unreserved_encoded(trimmed),
+        url::form_urlencoded::byte_serialize(trimmed.as_bytes()).collect(),
+    ];
+    let mut spellings = vec![
         secret.to_owned(),
         trimmed.to_owned(),
         json.replace('/', "\\/"),
         json,
-        encoded.to_lowercase(),
-        url::form_urlencoded::byte_serialize(trimmed.as_bytes()).collect(),
-        unreserved_encoded(trimmed),
-        encoded,
         STANDARD.encode(trimmed),
-    ]
+        URL_SAFE.encode(trimmed),
+    ];
+    spellings.extend(percent.iter().map(|encoded| lower_digits(encoded)));
+    spellings.extend(percent);
+    spellings.extend(within_base64(trimmed.as_bytes()));
+    spellings
+}
+
+/// `%2F` as `%2f`; everything else as it is.
+fn lower_digits(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let mut lower = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // What was encoded has two digits behind each `%`.
+        let (digits, rest) = part.split_at(2);
+        lower.push('%');
+        lower.push_str(&digits.to_lowercase());
+        lower.push_str(rest);
+    }
+    lower
+}
+
+/// What base64 of a longer text that holds `secret`, as that of `user:password` does, has of it:
+/// one spelling for each of three alignments, without the characters it shares with its
+/// neighbours.
+fn within_base64(secret: &[u8]) -> Vec<String> {
+    let spelling = |before: usize| {
+        let text = [&[0; 2][..before], secret].concat();
+        let (from, to) = ((before * 8).div_ceil(6), text.len() * 8 / 6);
+        [&STANDARD, &URL_SAFE].map(|engine| engine.encode(&text)[from..to].to_owned())
+    };
+    (0..3).flat_map(spelling).collect()
 }
 
 /// Percent-encoded but for the unreserved characters of RFC 3986.
@@ -84,6 +124,29 @@ mod tests {
     fn short_values_are_not_looked_for() {
         let secrets = Secrets::new(&[SecretString::from("abc")]);
         assert_eq!(secrets.replace(Cow::Borrowed("abc abc")), "abc abc");
+    }
+
+    #[test]
+    fn digits_of_either_case_are_found() {
+        let secrets = Secrets::new(&[SecretString::from("Canary/5F+")]);
+        for text in ["Canary%2F5F%2B", "Canary%2f5F%2b"] {
+            assert_eq!(secrets.replace(Cow::Borrowed(text)), REDACTED);
+        }
+    }
+
+    // INV-10: an `Authorization` header that the other side echoes
+    #[test]
+    fn base64_is_found_at_every_alignment() {
+        let secrets = Secrets::new(&[SecretString::from("p?ssw>rd~canary")]);
+        for user in ["", "u", "us", "use", "user@example/token"] {
+            for behind in ["", ":", ":x"] {
+                let text = format!("{user}:p?ssw>rd~canary{behind}");
+                for encoded in [STANDARD.encode(&text), URL_SAFE.encode(&text)] {
+                    let replaced = secrets.replace(Cow::Borrowed(&encoded));
+                    assert!(replaced.contains(REDACTED), "{text}: {replaced}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ const DUE: Template = Template::each(
      AND (t.lease_until IS NULL OR t.lease_until <= $2) \
      AND ($3 OR t.event_class = ANY($4)) LIMIT 1) LIMIT $5",
     "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
-     (SELECT min(integration_id) FROM {sync_items} INDEXED BY {sync_items}_claim_idx \
+     (SELECT min(integration_id) FROM {sync_items} INDEXED BY {sync_items_claim_idx} \
      WHERE status IN ('pending', 'processing') AND integration_id > walk.id), -1), \
      CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
      FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
