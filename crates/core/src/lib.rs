@@ -49,6 +49,7 @@
 //! [`IntegrationClient`]: client::IntegrationClient
 
 mod state;
+mod unwind;
 
 pub mod body;
 pub mod cache;

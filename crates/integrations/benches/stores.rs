@@ -309,7 +309,9 @@ async fn postgres() {
             .unwrap()
     };
     options().migrate().await.expect("a schema");
-    let store: Arc<dyn Store> = Arc::new(options().open().await.expect("a store"));
+    // As many connections as the baseline has.
+    let store = options().max_connections(8).apart_connections(8).open();
+    let store: Arc<dyn Store> = Arc::new(store.await.expect("a store"));
     let pool = PgPoolOptions::new()
         .max_connections(8)
         .test_before_acquire(false)

@@ -47,6 +47,14 @@
 //!
 //! A proxy that pools by transaction loses prepared statements between two round trips; open the
 //! store with [`prepared_statements(false)`](PgStoreOptions::prepared_statements) then.
+//!
+//! # A pool of the application's own
+//!
+//! Connections that [`connect`](PgStore::connect) opens run with `jit = off`: compiling a claim
+//! takes far longer than running it. Set it on a pool that is passed in, too. sqlx leaves Nagle's
+//! algorithm on, which together with TLS delays statements of many kilobytes by about 40 ms each
+//! on a loopback connection; a Unix socket, or `sslmode=disable` where the network is trusted,
+//! does not.
 
 mod backend;
 mod cells;

@@ -1,11 +1,7 @@
 //! The conformance suite over the store in memory.
 
-use std::sync::Arc;
+use std::future::ready;
 
 use integrations_testkit::memory::MemoryStore;
 
-async fn fresh_store() -> Arc<MemoryStore> {
-    Arc::new(MemoryStore::new())
-}
-
-integrations_testkit::conformance_suite!(fresh_store());
+integrations_testkit::conformance_suite!(ready(MemoryStore::new()));

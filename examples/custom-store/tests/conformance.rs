@@ -6,15 +6,14 @@ use example_custom_store::TinyStore;
 use integrations::store::Ports;
 use integrations_testkit::{conformance::Subject, memory::MemoryStore};
 
-async fn make_store() -> Subject {
+fn make_store() -> Subject {
     let tiny = Arc::new(TinyStore::default());
-    let database = Ports::from(MemoryStore::new());
     Subject::new(Ports {
-        leases: tiny.clone(),
-        tokens: tiny.clone(),
+        leases: Arc::<TinyStore>::clone(&tiny),
+        tokens: Arc::<TinyStore>::clone(&tiny),
         workers: tiny,
-        ..database
+        ..Ports::from(MemoryStore::new())
     })
 }
 
-integrations_testkit::conformance_suite!(make_store(); leases, tokens, workers);
+integrations_testkit::conformance_suite!(std::future::ready(make_store()); leases, tokens, workers);

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 use serde_json::Value as Json;
+use url::Origin;
 
 use super::{CallError, IntegrationHandle, ProbeReport, ScopedClient, install::check_credentials};
 use crate::{
-    encryptor::EncryptionError,
+    encryptor::{EncryptionError, Sealed},
     integration::{
         AuthorizationStatus, CredentialReplacement, Integration, IntegrationChange,
         IntegrationFilter, Removal, Replaced,
@@ -148,10 +149,13 @@ impl IntegrationHandle {
 
     /// Changes name, settings, credentials and interval.
     ///
+    /// Where the settings lead to another server, the old credentials are wiped before and the new
+    /// ones set after them: at no time does one server see the credentials of the other.
+    ///
     /// # Errors
     ///
-    /// Returns [`AccountError`]. Where the credentials were replaced and the settings then failed
-    /// to be stored, the credentials stay replaced.
+    /// Returns [`AccountError`]. Where the store failed midway, credentials may be replaced and
+    /// settings not, or, on the way to another server, credentials wiped: give them again.
     pub async fn update(&self, update: AccountUpdate) -> Result<Integration, AccountError> {
         let row = self.get_row().await?;
         let registered = self.registered(&row.provider)?;
@@ -163,8 +167,12 @@ impl IntegrationHandle {
             return Err(AccountError::Interval);
         }
         let metadata = merged_metadata(registered, &row, &update)?;
-        if !update.credentials.is_empty() {
-            self.replace_credentials(registered, &update.credentials, metadata.as_ref())
+        let target = origin(registered, metadata.as_ref());
+        let moves = target != origin(registered, row.metadata.as_ref());
+        if moves {
+            self.wipe_credentials(registered, &row, &update).await?;
+        } else {
+            self.replace_credentials(registered, &update.credentials, target.as_ref())
                 .await?;
         }
         let now = self.shared.ports.clock.now();
@@ -178,32 +186,66 @@ impl IntegrationHandle {
             }),
             ..IntegrationChange::default()
         };
-        self.change(&change).await
+        let changed = self.change(&change).await?;
+        if !moves || update.credentials.is_empty() {
+            return Ok(changed);
+        }
+        self.replace_credentials(registered, &update.credentials, target.as_ref())
+            .await?;
+        self.get_row().await
     }
 
-    /// Sets credentials beside those there are, comparing generations.
+    /// Takes the credentials away from an account that moves to another server; refused, before
+    /// anything is changed, where those for the new one are not all there.
+    async fn wipe_credentials(
+        &self,
+        registered: &Registered,
+        row: &Integration,
+        update: &AccountUpdate,
+    ) -> Result<(), AccountError> {
+        match (&row.credentials, update.credentials.is_empty()) {
+            (None, true) => return Ok(()),
+            (Some(_), true) => return Err(AccountError::OriginChanged),
+            (_, false) => {}
+        }
+        check_credentials(registered, &update.credentials).map_err(AccountError::Fields)?;
+        let shared = &*self.shared;
+        shared
+            .keys_verified()
+            .await
+            .map_err(AccountError::Credentials)?;
+        match self.set_credentials(row, None).await? {
+            Replaced::Done { .. } => Ok(()),
+            Replaced::Stale { .. } => Err(AccountError::Contended),
+            Replaced::NotFound => Err(AccountError::NotFound),
+        }
+    }
+
+    /// Sets credentials beside those there are, comparing generations. They are meant for
+    /// `target`: where others moved the account elsewhere, they are not set.
     async fn replace_credentials(
         &self,
         registered: &Registered,
         given: &BTreeMap<String, SecretString>,
-        new_metadata: Option<&Json>,
+        target: Option<&Origin>,
     ) -> Result<(), AccountError> {
+        if given.is_empty() {
+            return Ok(());
+        }
         let shared = &*self.shared;
         for _ in 0..MAX_TRIES {
             let row = self.get_row().await?;
+            if origin(registered, row.metadata.as_ref()).as_ref() != target {
+                return Err(AccountError::Contended);
+            }
             let opened = shared
                 .open_credentials(&row)
                 .await
                 .map_err(AccountError::Credentials)?;
-            let mut texts: BTreeMap<String, SecretString> = BTreeMap::new();
-            // Credentials for another server do not mix with those of the old one.
-            if origin(registered, row.metadata.as_ref()) == origin(registered, new_metadata) {
-                for name in opened.names() {
-                    if let Some(value) = opened.get(name) {
-                        texts.insert(name.to_owned(), value.clone());
-                    }
-                }
-            }
+            let mut texts: BTreeMap<String, SecretString> = opened
+                .names()
+                .filter_map(|name| Some((name.to_owned(), opened.get(name)?.clone())))
+                .collect();
             texts.extend(
                 given
                     .iter()
@@ -216,26 +258,34 @@ impl IntegrationHandle {
                 .encryptor
                 .seal(&row.credentials_context(), &credentials.to_secret_json())
                 .await?;
-            let replacement = CredentialReplacement {
-                id: row.id,
-                scope: self.scope.clone(),
-                expected_generation: row.credentials_generation,
-                credentials: Some(sealed),
-                authorization_status: AuthorizationStatus::Ok,
-                now: shared.ports.clock.now(),
-            };
-            match shared
-                .ports
-                .integrations
-                .replace_credentials(&replacement)
-                .await?
-            {
+            match self.set_credentials(&row, Some(sealed)).await? {
                 Replaced::Done { .. } => return Ok(()),
                 Replaced::Stale { .. } => {}
                 Replaced::NotFound => return Err(AccountError::NotFound),
             }
         }
         Err(AccountError::Contended)
+    }
+
+    async fn set_credentials(
+        &self,
+        row: &Integration,
+        credentials: Option<Sealed>,
+    ) -> Result<Replaced, StoreError> {
+        let Ports {
+            integrations,
+            clock,
+            ..
+        } = &self.shared.ports;
+        let replacement = CredentialReplacement {
+            id: row.id,
+            scope: self.scope.clone(),
+            expected_generation: row.credentials_generation,
+            credentials,
+            authorization_status: AuthorizationStatus::Ok,
+            now: clock.now(),
+        };
+        integrations.replace_credentials(&replacement).await
     }
 
     /// Removes it: secrets are wiped and all work is stopped at once, its rows go later. Refused
@@ -281,8 +331,7 @@ impl IntegrationHandle {
     }
 }
 
-/// The settings after an update; refused where they would send the credentials to another server
-/// and do not come with them.
+/// The settings after an update.
 fn merged_metadata(
     registered: &Registered,
     row: &Integration,
@@ -310,17 +359,11 @@ fn merged_metadata(
         .metadata()
         .check(&texts)
         .map_err(AccountError::Fields)?;
-    let metadata = (!metadata.is_empty()).then_some(Json::Object(metadata));
-    let moved = origin(registered, row.metadata.as_ref()) != origin(registered, metadata.as_ref());
-    let given_again = row.credentials.is_none() || !update.credentials.is_empty();
-    if moved && !given_again {
-        return Err(AccountError::OriginChanged);
-    }
-    Ok(metadata)
+    Ok((!metadata.is_empty()).then_some(Json::Object(metadata)))
 }
 
 /// Where an account with these settings sends its credentials.
-fn origin(registered: &Registered, metadata: Option<&Json>) -> Option<url::Origin> {
+fn origin(registered: &Registered, metadata: Option<&Json>) -> Option<Origin> {
     let nothing = Credentials::new();
     let account = Account::new(metadata, &nothing, &registered.settings.application);
     registered.base_url(&account).ok().map(|url| url.origin())

@@ -152,12 +152,7 @@ fn attempted(
         method: draft.method.as_str().to_owned(),
         path: Some(redactor.path_and_query(sent.target.path_and_query())),
         status: answer.map(|answer| answer.status().as_u16()),
-        request_data: body::logged(
-            &draft.body,
-            request_type.as_deref(),
-            redactor,
-            caps.request,
-        ),
+        request_data: body::logged(&draft.body, request_type.as_deref(), redactor, caps.request),
         response_data,
         error: failure_text(sent).map(|text| redactor.text(&text).into_owned()),
         class: sent.class.clone(),

@@ -48,7 +48,12 @@ impl Shared {
         attempted: Attempted,
     ) -> Result<Option<RequestId>, CallError> {
         let outcome = self.outcome(integration, attempted);
-        let record = async { self.ports.journal.record(std::slice::from_ref(&outcome)).await };
+        let record = async {
+            self.ports
+                .journal
+                .record(std::slice::from_ref(&outcome))
+                .await
+        };
         let recorded = match AssertUnwindSafe(record).catch_unwind().await {
             Ok(Ok(results)) => match results.into_iter().next() {
                 Some(Ok(recorded)) => Ok(recorded),

@@ -173,3 +173,212 @@ impl GateState {
         self.circuit.reset();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        gate::{CircuitPhase, CircuitPolicy, CircuitStrategy, CircuitVerdict, Lane},
+        id::{IntegrationId, Uid},
+        integration::Scope,
+    };
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn policy() -> CircuitPolicy {
+        CircuitPolicy {
+            strategy: CircuitStrategy::Count { threshold: 1 },
+            cooldown: Duration::from_secs(10),
+            probe_timeout: Duration::from_secs(20),
+            ..CircuitPolicy::default()
+        }
+    }
+
+    fn request(budgets: Vec<Budget>, permits: u32, token: u128, now: i64) -> AdmitRequest {
+        AdmitRequest {
+            integration_id: IntegrationId(1),
+            scope: Scope::Operator,
+            circuit: policy(),
+            budgets,
+            permits,
+            lane: Lane::Interactive,
+            token: Uid::from_bits(token),
+            now: at(now),
+        }
+    }
+
+    fn outcome(
+        epoch: u64,
+        probe: Option<Uid>,
+        verdict: CircuitVerdict,
+        now: i64,
+    ) -> CircuitOutcome {
+        CircuitOutcome {
+            policy: policy(),
+            epoch,
+            probe,
+            verdict,
+            now: at(now),
+        }
+    }
+
+    /// A gate whose circuit opened at 0.
+    fn open() -> GateState {
+        let mut gate = GateState::default();
+        gate.settle(&outcome(0, None, CircuitVerdict::Outage, 0), None);
+        assert_eq!(gate.circuit.phase, CircuitPhase::Open);
+        gate
+    }
+
+    // INV-02
+    #[test]
+    fn a_probe_is_one_call_however_many_were_asked_for() {
+        let plenty = Budget::fixed("minute", 1_000, 60).unwrap();
+        let (admission, _) = open().admit(&request(vec![plenty], 50, 1, 10), None, None);
+        assert!(
+            matches!(
+                admission,
+                Admission::Admitted {
+                    permits: 1,
+                    probe: Some(_),
+                    ..
+                }
+            ),
+            "{admission:?}"
+        );
+    }
+
+    // INV-02, CB-10
+    #[test]
+    fn a_probe_that_reports_under_an_override_frees_its_slot() {
+        let mut gate = open();
+        gate.admit(&request(vec![], 1, 1, 10), None, None);
+        let forced = CircuitOverride {
+            mode: CircuitMode::ForcedOpen,
+            until: Some(at(12)),
+        };
+        let (epoch, token) = (gate.circuit.epoch, Uid::from_bits(1));
+        let success = outcome(epoch, Some(token), CircuitVerdict::Success, 11);
+        assert_eq!(gate.settle(&success, Some(&forced)), None);
+        let (next, _) = gate.admit(&request(vec![], 1, 2, 12), Some(&forced), None);
+        assert!(matches!(next, Admission::Admitted { .. }), "{next:?}");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Ask {
+            permits: u32,
+        },
+        Report {
+            which: prop::sample::Index,
+            verdict: CircuitVerdict,
+        },
+        GiveBack {
+            which: prop::sample::Index,
+        },
+        Wait(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        use CircuitVerdict::{Outage, Reachable, Success, Unknown};
+        let verdict = prop::sample::select(vec![Reachable, Success, Outage, Unknown]);
+        prop_oneof![
+            (1_u32..20).prop_map(|permits| Step::Ask { permits }),
+            (any::<prop::sample::Index>(), verdict)
+                .prop_map(|(which, verdict)| Step::Report { which, verdict }),
+            any::<prop::sample::Index>().prop_map(|which| Step::GiveBack { which }),
+            (0_i64..30).prop_map(Step::Wait),
+        ]
+    }
+
+    proptest! {
+        // INV-05
+        #[test]
+        fn no_window_ever_exceeds_its_limit(
+            limit in 1_u32..100,
+            sliding: bool,
+            asks in prop::collection::vec((1_u32..20, 0_i64..25), 1..80),
+        ) {
+            let per_minute = Budget::fixed("minute", limit, 60).unwrap();
+            let per_minute = if sliding { per_minute.sliding() } else { per_minute };
+            let per_ten = Budget::fixed("ten", limit.div_ceil(2), 10).unwrap();
+            let mut gate = GateState::default();
+            let mut taken: BTreeMap<(i64, i64), u32> = BTreeMap::new();
+            let mut now = 0;
+            for (permits, wait) in asks {
+                now += wait;
+                let budgets = vec![per_minute.clone(), per_ten.clone()];
+                let (admission, _) = gate.admit(&request(budgets, permits, 1, now), None, None);
+                match admission {
+                    Admission::Admitted { permits: given, .. } => {
+                        prop_assert!((1..=permits).contains(&given));
+                        for window in [60, 10] {
+                            let start = at(now).timestamp() / window;
+                            *taken.entry((window, start)).or_default() += given;
+                        }
+                    }
+                    Admission::Limited { retry_at, .. } => prop_assert!(retry_at > at(now)),
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+            for ((window, _), count) in taken {
+                let limit = if window == 60 { limit } else { limit.div_ceil(2) };
+                prop_assert!(count <= limit, "{} in {} s", count, window);
+            }
+        }
+
+        // INV-02, INV-03
+        #[test]
+        fn one_probe_at_a_time_and_never_stuck(steps in prop::collection::vec(step(), 1..60)) {
+            let mut gate = GateState::default();
+            let mut under_way: Vec<(u64, Option<Uid>)> = Vec::new();
+            let (mut now, mut token) = (0, 0);
+            for step in steps {
+                let before = gate.circuit.clone();
+                match step {
+                    Step::Wait(seconds) => now += seconds,
+                    Step::Ask { permits } => {
+                        token += 1;
+                        let (admission, _) = gate.admit(&request(vec![], permits, token, now), None, None);
+                        if let Admission::Admitted { permits, epoch, probe, .. } = admission {
+                            let half_open = gate.circuit.phase == CircuitPhase::HalfOpen;
+                            prop_assert_eq!(half_open, probe.is_some());
+                            prop_assert!(!half_open || permits == 1);
+                            prop_assert!(before.probe.is_none_or(|lost| lost.until <= at(now)));
+                            under_way.push((epoch, probe));
+                        }
+                    }
+                    Step::Report { which, verdict } if !under_way.is_empty() => {
+                        let (epoch, probe) = under_way.swap_remove(which.index(under_way.len()));
+                        gate.settle(&outcome(epoch, probe, verdict, now), None);
+                        if epoch != before.epoch {
+                            prop_assert_eq!(&gate.circuit, &before);
+                        }
+                    }
+                    Step::GiveBack { which } if !under_way.is_empty() => {
+                        let (_, probe) = under_way.swap_remove(which.index(under_way.len()));
+                        let integration_id = IntegrationId(1);
+                        gate.give_back(&GateReturn {
+                            integration_id,
+                            budgets: vec![],
+                            permits: 1,
+                            probe,
+                            admitted_at: at(now),
+                        });
+                    }
+                    Step::Report { .. } | Step::GiveBack { .. } => {}
+                }
+                prop_assert!(gate.circuit.epoch >= before.epoch);
+            }
+            // Whatever happened, after cool-down and probe time-out a call may go.
+            let (admission, _) = gate.admit(&request(vec![], 1, u128::MAX, now + 30), None, None);
+            prop_assert!(matches!(admission, Admission::Admitted { .. }), "{:?}", admission);
+        }
+    }
+}

@@ -102,3 +102,25 @@ impl ProviderRegistry {
         self.0.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // W-CRED-7
+    #[test]
+    fn debug_shows_of_a_base_url_only_its_origin() {
+        let settings = ProviderSettings {
+            base_url: "https://user:canary@api.example/canary?key=canary"
+                .parse()
+                .ok(),
+            application: Credentials::new().with("token", "canary"),
+            ..ProviderSettings::default()
+        };
+        let shown = format!("{settings:?}");
+        assert!(
+            shown.contains("https://api.example") && !shown.contains("canary"),
+            "{shown}"
+        );
+    }
+}

@@ -219,7 +219,11 @@ mod tests {
         let (before, behind) = ("[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
         assert_eq!(hidden, format!("{before}\"{REDACTED}\"{behind}"));
         let keyed = format!("{{\"a\":{},\"token\":\"t\"}}", nested(1_000_000));
-        assert!(redact(&keyed, &[]).unwrap().ends_with(r#""token":"[REDACTED]"}"#));
+        assert!(
+            redact(&keyed, &[])
+                .unwrap()
+                .ends_with(r#""token":"[REDACTED]"}"#)
+        );
     }
 
     // W-RED-2

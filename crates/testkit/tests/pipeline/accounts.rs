@@ -1,7 +1,8 @@
 //! Installing and changing accounts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use futures::FutureExt as _;
 use http::Method;
 use integrations_core::{
     client::{
@@ -11,7 +12,8 @@ use integrations_core::{
     encryptor::{KeyCheck, Keys},
     integration::{IntegrationFilter, Owner, Removal},
     key_registry::KeyRegistry,
-    store::PageRequest,
+    mock::MockIntegrationStore,
+    store::{PageRequest, Ports, StoreError, StoreErrorKind},
     time::Clock as _,
     value::{IntegrationName, KeyId},
 };
@@ -43,7 +45,14 @@ fn secrets(given: &[(&str, &str)]) -> BTreeMap<String, SecretString> {
 
 async fn count(harness: &Harness) -> usize {
     let (everything, page) = (IntegrationFilter::default(), PageRequest::oldest(10));
-    harness.client.operator().list(&everything, &page).await.unwrap().items.len()
+    harness
+        .client
+        .operator()
+        .list(&everything, &page)
+        .await
+        .unwrap()
+        .items
+        .len()
 }
 
 // CLI-01: everything wrong is said at once, and nothing is stored
@@ -103,7 +112,7 @@ async fn a_probe_leaves_no_trace() {
         .reply(Method::GET, "/api/me", Reply::status(401));
     match operator.probe(&prepared).await.unwrap() {
         ProbeReport::Failed(reason) => {
-            assert_eq!(reason, "the other side answered 401 Unauthorized")
+            assert_eq!(reason, "the other side answered 401 Unauthorized");
         }
         other => panic!("{other:?}"),
     }
@@ -172,6 +181,45 @@ async fn settings_cannot_send_credentials_to_another_server() {
         (sent.uri.host(), sent.bearer()),
         (Some("evil.acme.example"), Some("another-token"))
     );
+}
+
+// DESIGN: not even for a moment, and not when the store fails midway
+#[tokio::test]
+async fn moving_to_another_server_never_pairs_it_with_the_wrong_credentials() {
+    let half_failing = |mut ports: Ports| {
+        let [rows, created, replaced] = [(); 3].map(|()| Arc::clone(&ports.integrations));
+        let mut store = MockIntegrationStore::new();
+        store
+            .expect_find()
+            .returning(move |which, scope| rows.find(which, scope).now_or_never().unwrap());
+        store
+            .expect_create()
+            .returning(move |new| created.create(new).now_or_never().unwrap());
+        store
+            .expect_replace_credentials()
+            .returning(move |to| replaced.replace_credentials(to).now_or_never().unwrap());
+        store.expect_update().returning(|_, _, _, _| {
+            let kind = StoreErrorKind::Unavailable;
+            Err(StoreError::new(kind, "the database cannot be reached"))
+        });
+        ports.integrations = Arc::new(store);
+        ports
+    };
+    let harness = Harness::with(half_failing, |builder| builder.provider(Acme));
+    let acme = install(&harness).await;
+    let handle = harness.handle(&acme);
+    let update = AccountUpdate {
+        metadata: [("subdomain".to_owned(), "elsewhere".to_owned())].into(),
+        credentials: secrets(&[("token", "another-token")]),
+        ..AccountUpdate::default()
+    };
+    assert!(matches!(
+        handle.update(update).await.unwrap_err(),
+        AccountError::Store(_)
+    ));
+    let error = handle.get("/x").send().await.unwrap_err();
+    assert_eq!(error.kind(), &CallErrorKind::Credentials);
+    assert!(harness.transport.sent().is_empty());
 }
 
 // L-CRED-2: credentials that do not open are never overwritten by merge

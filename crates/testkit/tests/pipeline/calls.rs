@@ -259,6 +259,9 @@ async fn wrong_calls_send_and_record_nothing() {
         handle.get("/{unknown}"),
         handle.get("/x").header("bad name", "v"),
         handle.get("/x").header("x", "line\nbreak"),
+        handle.get("/x").header("Host", "evil.example"),
+        handle.post("/x").header("content-length", "1"),
+        handle.post("/x").header("transfer-encoding", "chunked"),
     ] {
         assert_eq!(
             call.send().await.unwrap_err().kind(),
@@ -266,6 +269,56 @@ async fn wrong_calls_send_and_record_nothing() {
         );
     }
     assert!(harness.transport.sent().is_empty() && harness.requests().await.is_empty());
+}
+
+// DESIGN: a credential goes only where its provider says
+#[tokio::test]
+async fn a_callers_headers_replace_each_other_and_never_authentication() {
+    let (harness, acme) = installed().await;
+    harness
+        .transport
+        .reply(Method::POST, "/api/x", Reply::status(204));
+    let call = harness
+        .handle(&acme)
+        .post("/x")
+        .body(&json!({}))
+        .header("content-type", "application/vnd.acme+json")
+        .header("authorization", "Bearer forged");
+    call.send().await.unwrap();
+    let headers = &harness.transport.sent()[0].headers;
+    let all = |name| headers.get_all(name).iter().collect::<Vec<_>>();
+    assert_eq!(all("content-type"), ["application/vnd.acme+json"]);
+    assert_eq!(all("authorization"), [&*format!("Bearer {TOKEN}")]);
+}
+
+// W-CRED-7
+#[tokio::test]
+async fn debugging_a_call_or_an_answer_shows_nothing_of_their_content() {
+    let (harness, acme) = installed().await;
+    harness.transport.reply(
+        Method::POST,
+        "/api/x/canary-p",
+        Reply::status(200)
+            .bytes("canary-a")
+            .header("set-cookie", "canary-c"),
+    );
+    let call = harness
+        .handle(&acme)
+        .post("/x/{n}?key=canary-k")
+        .param("n", "canary-p")
+        .query("q", "canary-q")
+        .header("x-secret", "canary-h")
+        .body("canary-b");
+    let shown = format!("{call:?}");
+    assert!(
+        shown.contains("/x/{n}") && !shown.contains("canary"),
+        "{shown}"
+    );
+    let shown = format!("{:?}", call.send().await.unwrap());
+    assert!(
+        shown.contains("200") && !shown.contains("canary"),
+        "{shown}"
+    );
 }
 
 // DESIGN: a foreign id is NotFound

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderMap, HeaderName, Method};
 use integrations_core::{
     client::{CallErrorKind, UnrecordedPolicy},
     event::{Event, EventKind, EventSink},
     mock::MockCallJournal,
+    provider::{Account, FailureClassifier, Fields, Outcome, Provider, ProviderError},
     request::FailureClass,
     store::{Ports, Rejected, StoreError, StoreErrorKind},
+    value::ProviderKey,
 };
 use integrations_testkit::{harness::Harness, transport::Reply};
 use serde_json::json;
+use url::Url;
 
 use crate::acme::{Acme, install};
 
@@ -75,6 +78,21 @@ async fn fail_call_carries_the_answer() {
     assert_eq!(error.answer().unwrap().status.as_u16(), 201);
 }
 
+// DESIGN: calls through an SDK keep to the policy as requests do
+#[tokio::test]
+async fn fail_call_carries_the_error_of_an_sdk() {
+    let harness = Harness::with(failing(false), |builder| {
+        builder
+            .provider(Acme)
+            .when_unrecorded(UnrecordedPolicy::FailCall)
+    });
+    let acme = install(&harness).await;
+    let work = |_| async { Err::<(), _>(std::io::Error::other("declined")) };
+    let error = harness.handle(&acme).run("x", work).await.unwrap_err();
+    assert_eq!(error.kind(), &CallErrorKind::Unrecorded);
+    assert_eq!(error.into_sdk().unwrap().to_string(), "declined");
+}
+
 #[tokio::test]
 async fn a_failure_that_cannot_be_recorded_is_still_that_failure() {
     let harness = Harness::with(failing(false), |builder| builder.provider(Acme));
@@ -84,6 +102,87 @@ async fn a_failure_that_cannot_be_recorded_is_still_that_failure() {
         .reply(Method::GET, "/api/x", Reply::status(500));
     let error = harness.handle(&acme).get("/x").send().await.unwrap_err();
     assert_eq!(error.kind(), &CallErrorKind::Failed(FailureClass::Upstream));
+}
+
+// INV-01: nor does a panic in the bookkeeping
+#[tokio::test]
+async fn a_panicking_store_does_not_lose_the_answer() {
+    let panicking = |mut ports: Ports| {
+        let mut journal = MockCallJournal::new();
+        journal
+            .expect_record()
+            .returning(|_| panic!("a store that panics"));
+        ports.journal = Arc::new(journal);
+        ports
+    };
+    let harness = Harness::with(panicking, |builder| builder.provider(Acme));
+    let acme = install(&harness).await;
+    harness
+        .transport
+        .reply(Method::POST, "/api/x", Reply::status(201));
+    let answer = harness.handle(&acme).post("/x").send().await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.request_id), (201, None));
+}
+
+/// Acme, but its own code fails once there is an answer.
+struct Touchy;
+
+impl Provider for Touchy {
+    fn key(&self) -> ProviderKey {
+        Acme.key()
+    }
+
+    fn name(&self) -> &str {
+        Acme.name()
+    }
+
+    fn credentials(&self) -> Fields {
+        Acme.credentials()
+    }
+
+    fn metadata(&self) -> Fields {
+        Acme.metadata()
+    }
+
+    fn base_url(&self, account: &Account<'_>) -> Result<Url, ProviderError> {
+        Acme.base_url(account)
+    }
+
+    fn authenticate(
+        &self,
+        account: &Account<'_>,
+        headers: &mut HeaderMap,
+    ) -> Result<(), ProviderError> {
+        Acme.authenticate(account, headers)
+    }
+
+    fn request_id_header(&self) -> Option<HeaderName> {
+        panic!("a provider that panics")
+    }
+
+    fn failure_classifier(&self) -> Option<&dyn FailureClassifier> {
+        Some(self)
+    }
+}
+
+impl FailureClassifier for Touchy {
+    fn classify(&self, _outcome: &Outcome<'_>) -> Option<FailureClass> {
+        panic!("a classifier that panics")
+    }
+}
+
+// INV-01
+#[tokio::test]
+async fn a_panicking_provider_loses_neither_answer_nor_row() {
+    let harness = Harness::new(Touchy);
+    let acme = install(&harness).await;
+    harness
+        .transport
+        .reply(Method::POST, "/api/x", Reply::status(503));
+    let error = harness.handle(&acme).post("/x").send().await.unwrap_err();
+    assert_eq!(error.kind(), &CallErrorKind::Failed(FailureClass::Upstream));
+    let rows = harness.requests().await;
+    assert_eq!(error.request_id(), Some(rows[0].id));
 }
 
 struct Panicking;

@@ -51,7 +51,7 @@ async fn outages_degrade_fail_and_disable_and_then_nothing_is_sent() {
     assert_eq!(harness.transport.sent().len(), 51);
 
     harness.client.shutdown().await;
-    let moves: Vec<EventKind> = harness
+    let told: Vec<EventKind> = harness
         .events
         .kinds()
         .into_iter()
@@ -68,7 +68,7 @@ async fn outages_degrade_fail_and_disable_and_then_nothing_is_sent() {
         consecutive_failures,
     };
     assert_eq!(
-        moves,
+        told,
         [
             moved(HealthStatus::Healthy, HealthStatus::Degraded, 5),
             moved(HealthStatus::Degraded, HealthStatus::Failing, 20),

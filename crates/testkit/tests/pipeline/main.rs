@@ -1,5 +1,10 @@
 //! The request pipeline over a store in memory and a scripted transport.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where its preparation fails"
+)]
+
 mod accounts;
 mod acme;
 mod calls;

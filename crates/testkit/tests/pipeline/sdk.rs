@@ -90,6 +90,20 @@ async fn an_error_nobody_knows_is_unknown() {
     assert_eq!(health.consecutive_failures, 0);
 }
 
+// LOG-04, INV-10: what is cut holds no half of a secret
+#[tokio::test]
+async fn long_errors_are_redacted_before_they_are_cut() {
+    let (harness, acme) = installed().await;
+    let text = format!("{}{TOKEN}", "x".repeat(2000 - TOKEN.len() / 2));
+    let work = |_| async { Err::<(), _>(io::Error::other(text.clone())) };
+    let label = format!("balance of {TOKEN}");
+    let error = harness.handle(&acme).run(&label, work).await.unwrap_err();
+    assert_eq!(error.to_string(), "the call `balance of [REDACTED]` failed");
+    let recorded = harness.requests().await.remove(0).attempt.error.unwrap();
+    assert_eq!(recorded.chars().count(), 2000);
+    assert!(recorded.ends_with("x[REDACTE"), "{recorded}");
+}
+
 #[tokio::test]
 async fn a_panic_is_recorded_and_goes_on() {
     let (harness, acme) = installed().await;
