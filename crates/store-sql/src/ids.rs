@@ -122,7 +122,8 @@ impl IdBlocks {
         count: usize,
     ) -> Result<Vec<i64>, SqlError> {
         let wanted = match self.size {
-            0 => count,
+            // A process that inserts once takes what it needs; one that goes on, blocks.
+            size if size == 0 || !self.is_busy(table) => count,
             size => (count * BATCHES).clamp(size, MAX_BLOCK).max(count),
         };
         let mut ids = allocate(&mut *session, statements, table, wanted).await?;
@@ -131,6 +132,12 @@ impl IdBlocks {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         blocks.insert(table, (Instant::now(), rest));
         Ok(ids)
+    }
+
+    /// Whether the last block of a table was taken a moment ago.
+    fn is_busy(&self, table: &'static str) -> bool {
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        (blocks.get(table)).is_some_and(|(taken_at, _)| taken_at.elapsed() <= MAX_AGE)
     }
 
     fn kept(&self, table: &'static str, count: usize) -> Option<Vec<i64>> {

@@ -1,8 +1,8 @@
 //! Whether this process's keys are those of the database.
 
 use crate::{
-    encryptor::{EncryptionError, Encryptor},
-    key_registry::{KeyRegistry, KeyState},
+    encryptor::{EncryptionError, Encryptor, KeyCheck},
+    key_registry::{KeyRegistry, KeyState, RegisteredKey},
     store::StoreError,
     time::Clock,
     value::KeyId,
@@ -31,7 +31,8 @@ pub enum KeyMismatch {
     Encryption(#[from] EncryptionError),
 }
 
-/// Registers the ring's keys and compares them with those the database knows.
+/// Compares the ring's keys with those the database knows, and registers new ones where they
+/// agree. A ring that does not belong here leaves nothing behind.
 ///
 /// # Errors
 ///
@@ -42,8 +43,18 @@ pub async fn verify_keys(
     clock: &dyn Clock,
 ) -> Result<(), KeyMismatch> {
     let checks = encryptor.key_checks().await?;
+    compare(registry, &checks, &registry.list().await?).await?;
+    // Again, as others may have registered theirs in between.
     let registered = registry.register(&checks, clock.now()).await?;
-    for key in &registered {
+    compare(registry, &checks, &registered).await
+}
+
+async fn compare(
+    registry: &dyn KeyRegistry,
+    checks: &[KeyCheck],
+    registered: &[RegisteredKey],
+) -> Result<(), KeyMismatch> {
+    for key in registered {
         let ours = checks.iter().find(|check| check.key_id == key.key_id);
         match (ours, &key.state) {
             (Some(_), KeyState::Retired) => return Err(KeyMismatch::Retired(key.key_id.clone())),

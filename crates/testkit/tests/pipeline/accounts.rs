@@ -7,12 +7,12 @@ use http::Method;
 use integrations_core::{
     client::{
         AccountError, AccountUpdate, CallErrorKind, Install, InstallError, IntegrationClient,
-        KeyMismatch, ProbeReport,
+        KeyMismatch, ProbeReport, verify_keys,
     },
     encryptor::{KeyCheck, Keys},
     integration::{IntegrationFilter, Owner, Removal},
     key_registry::KeyRegistry,
-    mock::MockIntegrationStore,
+    mock::{MockEncryptor, MockIntegrationStore},
     store::{PageRequest, Ports, StoreError, StoreErrorKind},
     time::Clock as _,
     value::{IntegrationName, KeyId},
@@ -320,6 +320,29 @@ async fn other_keys_of_the_same_id_are_refused() {
         InstallError::Keys(_)
     ));
     assert_eq!(count(&harness).await, 0);
+}
+
+#[tokio::test]
+async fn a_key_ring_that_does_not_belong_here_leaves_nothing_behind() {
+    let harness = Harness::new(Acme);
+    let key = |id, check, primary| KeyCheck {
+        key_id: KeyId::new(id).unwrap(),
+        check_value: [check; 32],
+        primary,
+    };
+    let now = harness.clock.now();
+    let known = harness
+        .store
+        .register(&[key("a", 1, true)], now)
+        .await
+        .unwrap();
+    let mut encryptor = MockEncryptor::new();
+    encryptor
+        .expect_key_checks()
+        .returning(move || Ok(vec![key("a", 2, false), key("b", 2, true)]));
+    let mismatch = verify_keys(&harness.store, &encryptor, &harness.clock).await;
+    assert!(matches!(mismatch, Err(KeyMismatch::Different(_))));
+    assert_eq!(harness.store.list().await.unwrap(), known);
 }
 
 #[tokio::test]
