@@ -11,8 +11,10 @@ use crate::{
     event::EventSink,
     integration::HealthPolicy,
     provider::{DuplicateProvider, Provider, ProviderRegistry, ProviderSettings},
+    redact::InvalidPath,
     store::Ports,
     transport::HttpTransport,
+    value::ProviderKey,
 };
 
 /// A client cannot be built like this.
@@ -25,6 +27,14 @@ pub enum BuildError {
     /// Two providers share a key.
     #[error(transparent)]
     DuplicateProvider(#[from] DuplicateProvider),
+    /// A provider names a path to redact that is not one; nothing would be redacted there.
+    #[error("the provider `{provider}`: {path}")]
+    RedactionPath {
+        /// The provider.
+        provider: ProviderKey,
+        /// What is wrong with the path.
+        path: InvalidPath,
+    },
     /// Event sinks are served on a task, which needs a runtime.
     #[error("a client with event sinks is built within a tokio runtime")]
     NoRuntime,
@@ -137,6 +147,14 @@ impl ClientBuilder {
     pub fn build(self) -> Result<IntegrationClient, BuildError> {
         let transport = self.transport.ok_or(BuildError::NoTransport)?;
         let registry = self.registry?;
+        for (provider, registered) in registry.iter() {
+            for path in registered.redaction_paths() {
+                path.map_err(|path| BuildError::RedactionPath {
+                    provider: provider.clone(),
+                    path,
+                })?;
+            }
+        }
         if !self.sinks.is_empty() && tokio::runtime::Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
         }

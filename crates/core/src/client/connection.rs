@@ -5,7 +5,7 @@ use crate::{
     encryptor::EncryptionError,
     integration::{Integration, IntegrationRef, Scope},
     provider::{Account, Credentials, ProviderError, Registered},
-    redact::{JsonPath, Redactor},
+    redact::Redactor,
 };
 
 /// Everything a call needs to know of an integration.
@@ -32,19 +32,7 @@ impl Connection<'_> {
 
 /// The redactor for an account of a provider.
 pub(super) fn redactor(registered: &Registered, account: &Account<'_>) -> Redactor {
-    let paths = registered
-        .provider
-        .redaction()
-        .map(crate::provider::Redaction::paths)
-        .unwrap_or_default();
-    // A path the provider got wrong is one that nothing matches: log that, and go on.
-    let paths = paths.iter().filter_map(|path| match JsonPath::parse(path) {
-        Ok(path) => Some(path),
-        Err(error) => {
-            tracing::error!(%error, "a redaction path of the provider is not one");
-            None
-        }
-    });
+    let paths = registered.redaction_paths().into_iter().flatten();
     Redactor::new(paths.collect(), account.secrets())
 }
 

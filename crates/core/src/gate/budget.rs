@@ -67,6 +67,12 @@ impl Budget {
         self
     }
 
+    /// What its use is counted under: one name with another window is another count.
+    #[must_use]
+    pub fn usage_key(&self) -> String {
+        format!("{}/{}", self.name, self.window_seconds)
+    }
+
     /// When the window that `now` is in began (RL-02).
     fn window_start(&self, now: DateTime<Utc>) -> i64 {
         let window = i64::from(self.window_seconds.max(1));

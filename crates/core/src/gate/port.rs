@@ -60,6 +60,9 @@ pub enum Admission {
         permits: u32,
         /// When the earliest window of the budgets ends; `None` without budgets.
         window_end: Option<DateTime<Utc>>,
+        /// The budgets they were taken from, which an override may have put in place of those of
+        /// the request; what is not used goes back to them.
+        budgets: Vec<Budget>,
         /// The circuit's epoch, for the outcome.
         epoch: u64,
         /// The token, when this call is the probe.
@@ -120,7 +123,7 @@ pub struct Admitted {
 pub struct GateReturn {
     /// Whose.
     pub integration_id: IntegrationId,
-    /// The budgets it was admitted under.
+    /// The budgets it was taken from, as the admission named them.
     pub budgets: Vec<Budget>,
     /// So many calls were not made.
     pub permits: u32,

@@ -18,7 +18,7 @@ pub struct GateState {
     /// The circuit.
     #[serde(default)]
     pub circuit: CircuitState,
-    /// What is used of each budget, by its name.
+    /// What is used of each budget, by its name and window.
     #[serde(default)]
     pub budgets: BTreeMap<String, BudgetUse>,
     /// Until when the other side wants no calls.
@@ -89,7 +89,7 @@ impl GateState {
         let mut window_end: Option<DateTime<Utc>> = None;
         for budget in &budgets {
             self.budgets
-                .entry(budget.name.clone())
+                .entry(budget.usage_key())
                 .or_default()
                 .take(permits);
             let end = budget.window_end(now);
@@ -104,6 +104,7 @@ impl GateState {
         let admission = Admission::Admitted {
             permits,
             window_end,
+            budgets: budgets.into_iter().cloned().collect(),
             epoch: self.circuit.epoch,
             probe: matches!(passage, Passage::PassAsProbe).then_some(request.token),
         };
@@ -123,7 +124,7 @@ impl GateState {
         let now = request.now;
         let mut permits = wanted;
         for budget in budgets {
-            let used = self.budgets.entry(budget.name.clone()).or_default();
+            let used = self.budgets.entry(budget.usage_key()).or_default();
             let remaining = used.remaining(budget, request.lane, now);
             if remaining == 0 {
                 return Err(Admission::Limited {
@@ -154,7 +155,7 @@ impl GateState {
     /// Takes back what was admitted and not used.
     pub fn give_back(&mut self, returned: &GateReturn) {
         for budget in &returned.budgets {
-            if let Some(used) = self.budgets.get_mut(&budget.name) {
+            if let Some(used) = self.budgets.get_mut(&budget.usage_key()) {
                 let start = budget.window_end(returned.admitted_at).timestamp()
                     - i64::from(budget.window_seconds);
                 used.give_back(start, returned.permits);
@@ -252,6 +253,36 @@ mod tests {
             ),
             "{admission:?}"
         );
+    }
+
+    // RL-11
+    #[test]
+    fn what_an_override_admitted_goes_back_to_the_override() {
+        let own = Budget::fixed("minute", 5, 60).unwrap();
+        let set = RateOverride {
+            budget: Budget::fixed("minute", 2, 3600).unwrap(),
+            until: None,
+        };
+        let mut gate = GateState::default();
+        let asked = request(vec![own.clone()], 1, 1, 10);
+        gate.admit(&asked, None, None);
+        let (admission, _) = gate.admit(&asked, None, Some(&set));
+        let Admission::Admitted {
+            budgets, permits, ..
+        } = admission
+        else {
+            panic!("{admission:?}");
+        };
+        assert_eq!(budgets, std::slice::from_ref(&set.budget));
+        gate.give_back(&GateReturn {
+            integration_id: asked.integration_id,
+            budgets,
+            permits,
+            probe: None,
+            admitted_at: asked.now,
+        });
+        assert_eq!(gate.budgets[&own.usage_key()].used, 1);
+        assert_eq!(gate.budgets[&set.budget.usage_key()].used, 0);
     }
 
     // INV-02, CB-10

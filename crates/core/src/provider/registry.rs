@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use url::Url;
 
-use super::{Account, Credentials, Provider, ProviderError};
-use crate::{transport::AllowPrivate, value::ProviderKey};
+use super::{Account, Credentials, Provider, ProviderError, Redaction};
+use crate::{
+    redact::{InvalidPath, JsonPath},
+    transport::AllowPrivate,
+    value::ProviderKey,
+};
 
 /// How an application set a provider up.
 ///
@@ -60,6 +64,13 @@ impl Registered {
             Some(url) => Ok(url.clone()),
             None => self.provider.base_url(account),
         }
+    }
+
+    /// What in its bodies must not be logged. A client is not built over a path that is none.
+    pub(crate) fn redaction_paths(&self) -> Vec<Result<JsonPath, InvalidPath>> {
+        let paths = self.provider.redaction().map(Redaction::paths);
+        let paths = paths.unwrap_or_default();
+        paths.iter().map(|path| JsonPath::parse(path)).collect()
     }
 }
 

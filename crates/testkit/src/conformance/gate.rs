@@ -76,6 +76,7 @@ pub async fn a_call_without_budgets_passes(subject: &Subject) {
         Admission::Admitted {
             permits: 1,
             window_end: None,
+            budgets: vec![],
             epoch: 0,
             probe: None
         }
@@ -152,7 +153,7 @@ pub async fn nothing_is_taken_unless_every_budget_agrees(subject: &Subject) {
         "{refused:?}"
     );
     let used = &view(subject, integration.id).await.state.budgets;
-    assert_eq!(used["minute"].used, 1, "the refusal took nothing");
+    assert_eq!(used["minute/60"].used, 1, "the refusal took nothing");
 }
 
 pub async fn permits_are_blocks_of_a_sixteenth_and_single_below_32(subject: &Subject) {
@@ -184,7 +185,10 @@ pub async fn permits_are_blocks_of_a_sixteenth_and_single_below_32(subject: &Sub
     assert_eq!(permits_of(32, 100).await, 2);
     assert_eq!(permits_of(31, 100).await, 1);
     let view = view(subject, integration.id).await;
-    assert_eq!(view.state.budgets["of 160"].used, 10, "the block is taken");
+    assert_eq!(
+        view.state.budgets["of 160/60"].used, 10,
+        "the block is taken"
+    );
 }
 
 pub async fn the_background_lane_leaves_the_reserve(subject: &Subject) {
@@ -310,7 +314,10 @@ pub async fn a_rate_override_stands_in_for_the_budgets(subject: &Subject) {
     );
     let view = view(subject, integration.id).await;
     assert_eq!(view.rate_override, Some(to));
-    assert_eq!(view.state.budgets["minute"].used, 1, "other budgets stay");
+    assert_eq!(
+        view.state.budgets["minute/60"].used, 1,
+        "other budgets stay"
+    );
     let expired = admit(subject, integration.id, budgets(), 30).await;
     assert!(is_admitted(&expired), "{expired:?}");
 }

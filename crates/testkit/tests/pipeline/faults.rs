@@ -213,3 +213,65 @@ async fn a_panicking_sink_changes_nothing_and_others_hear() {
         "{told:?}"
     );
 }
+
+/// Acme with a path to redact that is none.
+struct Misspelt;
+
+impl integrations_core::provider::Redaction for Misspelt {
+    fn paths(&self) -> Vec<String> {
+        vec!["$.a[".to_owned()]
+    }
+}
+
+impl Provider for Misspelt {
+    fn key(&self) -> ProviderKey {
+        ProviderKey::new("misspelt").unwrap()
+    }
+
+    fn name(&self) -> &'static str {
+        "Misspelt"
+    }
+
+    fn credentials(&self) -> Fields {
+        Fields::default()
+    }
+
+    fn metadata(&self) -> Fields {
+        Fields::default()
+    }
+
+    fn base_url(&self, _account: &Account<'_>) -> Result<Url, ProviderError> {
+        "https://misspelt.example"
+            .parse()
+            .map_err(|_| ProviderError::BaseUrl)
+    }
+
+    fn authenticate(&self, _: &Account<'_>, _: &mut HeaderMap) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    fn redaction(&self) -> Option<&dyn integrations_core::provider::Redaction> {
+        Some(self)
+    }
+}
+
+// W-RED-1: a path that matches nothing because it is none would let everything through
+#[test]
+fn a_client_is_not_built_over_a_path_that_is_none() {
+    use integrations_core::client::{BuildError, IntegrationClient};
+    use integrations_testkit::{
+        encryptor::TestKeys, memory::MemoryStore, transport::ScriptedTransport,
+    };
+
+    let error = IntegrationClient::builder(MemoryStore::new(), TestKeys::default())
+        .transport(ScriptedTransport::new())
+        .provider(Misspelt)
+        .build()
+        .unwrap_err();
+    assert!(
+        matches!(error, BuildError::RedactionPath { .. }),
+        "{error:?}"
+    );
+    let text = "the provider `misspelt`: `$.a[` is not a path such as `$.items[*].secret`";
+    assert_eq!(error.to_string(), text);
+}
