@@ -106,10 +106,13 @@ fn webhook(integration_id: IntegrationId) -> NewWebhook {
     }
 }
 
+/// The columns the stores write, but for the id, which the baseline leaves to the sequence.
 const REQUEST_COLUMNS: &str = "integration_id, endpoint, method, path, status_code, request_data, \
-    response_data, provider_request_id, duration_ms, attempt, created_at, updated_at";
+    response_data, provider_request_id, duration_ms, attempt, created_at, updated_at, error, \
+    failure_class, idempotency_key, related_type, related_key, retry_of, related_id, sync_log_id";
 const WEBHOOK_COLUMNS: &str = "uid, integration_id, provider, event_type, delivery_id, dedup_key, \
-    payload, headers, method, path, remote_addr, available_at, created_at, updated_at";
+    payload, headers, method, path, remote_addr, available_at, created_at, updated_at, \
+    payload_encoding, status, query, duplicate_reason, ordering_key, body_digest, duplicate_of";
 
 fn values(rows: usize, columns: usize) -> String {
     let row = |r: usize| {
@@ -149,6 +152,14 @@ macro_rules! baseline {
                             .bind(row.attempt)
                             .bind($time(row.created_at))
                             .bind($time(row.created_at))
+                            .bind(None::<String>)
+                            .bind(None::<String>)
+                            .bind(None::<String>)
+                            .bind(None::<String>)
+                            .bind(None::<String>)
+                            .bind(row.retry_of.map(|id| id.0))
+                            .bind(None::<i64>)
+                            .bind(row.sync_log_id.map(|id| id.0))
                     }
                     Kind::Receive => {
                         let row = webhook(id);
@@ -170,6 +181,13 @@ macro_rules! baseline {
                             .bind($time(row.now))
                             .bind($time(row.now))
                             .bind($time(row.now))
+                            .bind("utf8")
+                            .bind("pending")
+                            .bind(row.query)
+                            .bind(None::<String>)
+                            .bind(row.ordering_key)
+                            .bind(row.body_digest)
+                            .bind(None::<i64>)
                     }
                 };
             }
