@@ -67,6 +67,7 @@ create table {{prefix}}_requests (
     path text,
     related_key varchar(191),
     sync_log_id bigint,
+    headers text,
     created_at timestamptz not null,
     updated_at timestamptz not null
 );

@@ -69,6 +69,7 @@ create table {{prefix}}_requests (
     path text,
     related_key text check (length(related_key) <= 191),
     sync_log_id integer,
+    headers text,
     created_at text not null,
     updated_at text not null
 ) strict;

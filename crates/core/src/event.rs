@@ -41,15 +41,15 @@ pub enum EventKind {
     },
     /// Health disabled an integration.
     IntegrationDisabled { consecutive_failures: i32 },
-    /// An attempt succeeded.
+    /// An attempt succeeded. There is no row where sampling left it out.
     RequestCompleted {
-        request_id: RequestId,
+        request_id: Option<RequestId>,
         status_code: Option<u16>,
         duration_ms: i32,
     },
     /// An attempt failed.
     RequestFailed {
-        request_id: RequestId,
+        request_id: Option<RequestId>,
         class: FailureClass,
         status_code: Option<u16>,
         duration_ms: i32,

@@ -64,6 +64,7 @@ fn outcome(integration_id: IntegrationId) -> CallOutcome {
             status_code: Some(200),
             request_data: Some("x".repeat(300)),
             response_data: Some("y".repeat(600)),
+            headers: None,
             error: None,
             failure_class: None,
             idempotency_key: None,
@@ -75,6 +76,7 @@ fn outcome(integration_id: IntegrationId) -> CallOutcome {
             sync_log_id: None,
             created_at: now(),
         },
+        logged: true,
         health: HealthVerdict::Success,
         health_policy: HealthPolicy::default(),
         authorization: None,
@@ -109,7 +111,7 @@ fn webhook(integration_id: IntegrationId) -> NewWebhook {
 /// The columns the stores write, but for the id, which the baseline leaves to the sequence.
 const REQUEST_COLUMNS: &str = "integration_id, endpoint, method, path, status_code, request_data, \
     response_data, provider_request_id, duration_ms, attempt, created_at, updated_at, error, \
-    failure_class, idempotency_key, related_type, related_key, retry_of, related_id, sync_log_id";
+    failure_class, idempotency_key, related_type, related_key, retry_of, related_id, sync_log_id, headers";
 const WEBHOOK_COLUMNS: &str = "uid, integration_id, provider, event_type, delivery_id, dedup_key, \
     payload, headers, method, path, remote_addr, available_at, created_at, updated_at, \
     payload_encoding, status, query, duplicate_reason, ordering_key, body_digest, duplicate_of";
@@ -160,6 +162,7 @@ macro_rules! baseline {
                             .bind(row.retry_of.map(|id| id.0))
                             .bind(None::<i64>)
                             .bind(row.sync_log_id.map(|id| id.0))
+                            .bind(row.headers)
                     }
                     Kind::Receive => {
                         let row = webhook(id);

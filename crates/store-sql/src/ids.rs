@@ -103,6 +103,9 @@ impl IdBlocks {
         table: &'static str,
         count: usize,
     ) -> Result<Vec<i64>, SqlError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         if let Some(ids) = self.kept(table, count) {
             return Ok(ids);
         }

@@ -66,7 +66,7 @@ impl Shared {
         match recorded {
             Ok(recorded) => {
                 self.tell(integration, &outcome, &recorded);
-                Ok(Some(recorded.id))
+                Ok(recorded.id)
             }
             Err(reason) => {
                 self.tell_unrecorded(integration, &outcome, &reason);
@@ -96,6 +96,7 @@ impl Shared {
             status_code: attempted.status,
             request_data: attempted.request_data,
             response_data: attempted.response_data,
+            headers: None,
             error: attempted.error,
             failure_class: attempted.class,
             idempotency_key: None,
@@ -109,6 +110,7 @@ impl Shared {
         };
         CallOutcome {
             attempt: attempt.fitted(),
+            logged: true,
             health,
             health_policy: self.health_policy,
             authorization,
@@ -124,7 +126,7 @@ impl Shared {
         tracing::debug!(
             provider = %integration.provider,
             integration_id = %integration.id,
-            %request_id,
+            request_id = request_id.map(|id| id.0),
             endpoint = attempt.endpoint,
             status_code,
             duration_ms,

@@ -16,6 +16,9 @@ use crate::{
 pub struct CallOutcome {
     /// The row to append.
     pub attempt: NewRequest,
+    /// Whether the row is appended. Where it is not, because successes are sampled, the attempt
+    /// still means what it means for everything else.
+    pub logged: bool,
     /// What it says about health.
     pub health: HealthVerdict,
     /// By which thresholds.
@@ -31,8 +34,8 @@ pub struct CallOutcome {
 /// What one attempt changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// The row.
-    pub id: RequestId,
+    /// The row; `None` where none was to be appended.
+    pub id: Option<RequestId>,
     /// The integration's change of status, on the last entry of the batch that is about it.
     pub health: Option<HealthTransition>,
     /// The circuit's transition that this entry caused.
@@ -50,6 +53,8 @@ pub trait CallJournal: Send + Sync {
     /// Appends the attempts and applies what they mean to health, authorization, circuit and
     /// ledger, all in one transaction that is durable before this returns.
     ///
+    /// - An entry that is not to be logged MUST change all that one that is would, and MUST NOT
+    ///   append a row.
     /// - Health MUST be folded per integration in the order of the entries
     ///   ([`HealthDelta`](crate::integration::HealthDelta)), MUST judge the stored row and not a
     ///   copy the caller has, and MUST NOT write a row it would not change.

@@ -63,6 +63,9 @@ pub struct NewRequest {
     pub request_data: Option<String>,
     /// The answer's body, redacted and cut.
     pub response_data: Option<String>,
+    /// The headers that are logged, as a JSON object with `request` and `response`, each of which
+    /// has the values by the header's name; redacted.
+    pub headers: Option<String>,
     /// What went wrong.
     pub error: Option<String>,
     /// What that means.
@@ -108,6 +111,7 @@ impl NewRequest {
         self.path = fit_all(self.path);
         self.request_data = fit_all(self.request_data);
         self.response_data = fit_all(self.response_data);
+        self.headers = fit_all(self.headers);
         self.error = fit_all(self.error);
         self
     }

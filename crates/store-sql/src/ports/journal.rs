@@ -49,10 +49,16 @@ impl<B: OwnCommit> SqlStore<B> {
         for outcome in outcomes {
             attempt::check(outcome)?;
         }
+        let logged = outcomes.iter().filter(|outcome| outcome.logged).count();
         let ids = self
             .ids
-            .take_apart(&self.backend, &self.statements, "requests", outcomes.len())
+            .take_apart(&self.backend, &self.statements, "requests", logged)
             .await?;
+        let mut ids = ids.into_iter();
+        let ids: Vec<Option<i64>> = outcomes
+            .iter()
+            .map(|outcome| outcome.logged.then(|| ids.next()).flatten())
+            .collect();
         let changes = match self.record_at_once(outcomes, &ids).await? {
             Some(changes) => changes,
             None => self.record_in_transaction(outcomes, &ids).await?,
@@ -64,7 +70,7 @@ impl<B: OwnCommit> SqlStore<B> {
     async fn record_at_once(
         &self,
         outcomes: &[CallOutcome],
-        ids: &[i64],
+        ids: &[Option<i64>],
     ) -> Result<Option<Changes>, SqlError> {
         let settles = |o: &CallOutcome| o.circuit.is_some() || o.completion.is_some();
         if !only_heals(outcomes) || outcomes.iter().any(settles) {
@@ -89,7 +95,7 @@ impl<B: OwnCommit> SqlStore<B> {
     async fn record_in_transaction(
         &self,
         outcomes: &[CallOutcome],
-        ids: &[i64],
+        ids: &[Option<i64>],
     ) -> Result<Changes, SqlError> {
         let mut changes = Changes::default();
         let mut session = self.backend.begin_apart().await?;
@@ -111,14 +117,14 @@ impl<B: OwnCommit> SqlStore<B> {
         &self,
         session: &mut dyn Session,
         outcomes: &[CallOutcome],
-        ids: &[i64],
+        ids: &[Option<i64>],
     ) -> Result<HashMap<usize, CompletionResult>, SqlError> {
         let ends = outcomes.iter().zip(ids).enumerate();
         let ends: Vec<(usize, Ending<'_>)> = ends
             .filter_map(|(i, (outcome, id))| {
                 let ending = Ending {
                     completion: outcome.completion.as_ref()?,
-                    request_id: Some(*id),
+                    request_id: *id,
                 };
                 Some((i, ending))
             })
@@ -156,12 +162,12 @@ fn only_heals(outcomes: &[CallOutcome]) -> bool {
 }
 
 /// The answers to a batch, in its order.
-fn recorded(outcomes: &[CallOutcome], ids: &[i64], mut changes: Changes) -> Vec<Recorded> {
+fn recorded(outcomes: &[CallOutcome], ids: &[Option<i64>], mut changes: Changes) -> Vec<Recorded> {
     let mut recorded: Vec<Recorded> = ids
         .iter()
         .enumerate()
         .map(|(i, id)| Recorded {
-            id: RequestId(*id),
+            id: id.map(RequestId),
             health: None,
             circuit: changes.circuits.remove(&i),
             authorization_changed: changes.authorization.contains(&i),

@@ -27,8 +27,8 @@ use crate::{
 
 const COLUMNS: &str = "id, integration_id, endpoint, method, path, status_code, request_data, \
     response_data, error, failure_class, idempotency_key, provider_request_id, duration_ms, \
-    retry_of, attempt, related_type, related_id, related_key, sync_log_id, cache_hits, \
-    stale_hits, created_at";
+    retry_of, attempt, related_type, related_id, related_key, sync_log_id, headers, \
+    cache_hits, stale_hits, created_at";
 
 /// Counts stay at the most their columns hold.
 const ADD_HITS: Template = Template::each(
@@ -151,6 +151,7 @@ fn request(row: &Row) -> Result<Request, StoreError> {
             status_code: row.get("status_code")?,
             request_data: row.get("request_data")?,
             response_data: row.get("response_data")?,
+            headers: row.get("headers")?,
             error: row.get("error")?,
             failure_class: row
                 .get::<Option<String>>("failure_class")?

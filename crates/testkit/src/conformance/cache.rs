@@ -24,12 +24,12 @@ pub async fn every_column_round_trips(subject: &Subject) {
     let row = subject.integration().await;
     let outcomes = [neutral(attempt(row.id))];
     let recorded = subject.ports.journal.record(&outcomes).await.unwrap();
-    let request_id = recorded[0].as_ref().map(|recorded| recorded.id).unwrap();
+    let request_id = recorded[0].as_ref().unwrap().id;
     let bare = cache_entry(row.id, b"bare");
     let full = NewCacheEntry {
         method: "ü".repeat(10),
         endpoint: "🧭".repeat(255),
-        request_id: Some(request_id),
+        request_id,
         status_code: 599,
         answer: CachedAnswer::Plain("\u{1f600}".repeat(16_384)),
         etag: Some("W/\"größe\"".to_owned()),

@@ -212,6 +212,7 @@ pub fn attempt(integration_id: IntegrationId) -> NewRequest {
         status_code: Some(200),
         request_data: None,
         response_data: None,
+        headers: None,
         error: None,
         failure_class: None,
         idempotency_key: None,
@@ -241,6 +242,7 @@ pub fn failed_attempt(integration_id: IntegrationId) -> NewRequest {
 pub fn neutral(attempt: NewRequest) -> CallOutcome {
     CallOutcome {
         attempt,
+        logged: true,
         health: HealthVerdict::Neutral,
         health_policy: HealthPolicy::default(),
         authorization: None,

@@ -34,6 +34,8 @@ pub mod integrations;
 #[doc(hidden)]
 pub mod journal;
 #[doc(hidden)]
+pub mod journal_unlogged;
+#[doc(hidden)]
 pub mod keys;
 #[doc(hidden)]
 pub mod leases;

@@ -29,7 +29,7 @@ async fn record(
     let recorded = subject.ports.journal.record(&batch).await.unwrap();
     recorded
         .into_iter()
-        .map(|recorded| recorded.unwrap().id)
+        .map(|recorded| recorded.unwrap().id.expect("a row was appended"))
         .collect()
 }
 

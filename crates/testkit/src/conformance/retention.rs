@@ -73,7 +73,8 @@ async fn requests_at(
         })
         .collect();
     let recorded = subject.ports.journal.record(&outcomes).await.unwrap();
-    recorded.into_iter().map(|row| row.unwrap().id).collect()
+    let ids = recorded.into_iter().map(|row| row.unwrap().id);
+    ids.map(|id| id.expect("a row was appended")).collect()
 }
 
 async fn requests(subject: &Subject) -> Vec<RequestId> {

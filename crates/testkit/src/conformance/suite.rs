@@ -73,6 +73,7 @@ macro_rules! __conformance_cases {
             sync_leases
             removal
             journal
+            journal_unlogged
             request_log
             operation_log
             mappings
@@ -172,6 +173,14 @@ macro_rules! __conformance_cases {
             circuit_outcomes_of_an_earlier_epoch_are_ignored
             nothing_is_counted_while_an_override_holds
             everything_an_attempt_means_is_recorded_together
+        }
+    };
+    ($what:ident journal_unlogged) => {
+        $crate::__conformance_cases! { @$what journal_unlogged
+            a_success_leaves_no_row
+            a_success_heals
+            those_beside_it_keep_their_order
+            everything_else_it_means_is_recorded
         }
     };
     ($what:ident request_log) => {

@@ -58,12 +58,14 @@ fn record_one(state: &mut State, outcome: &CallOutcome) -> Result<Recorded, Reje
     let integration_id = outcome.attempt.integration_id;
     state.references(integration_id)?;
 
-    let id = RequestId(state.requests.insert(|id| Request {
-        id: RequestId(id),
-        attempt: outcome.attempt.clone(),
-        cache_hits: 0,
-        stale_hits: 0,
-    }));
+    let id = outcome.logged.then(|| {
+        RequestId(state.requests.insert(|id| Request {
+            id: RequestId(id),
+            attempt: outcome.attempt.clone(),
+            cache_hits: 0,
+            stale_hits: 0,
+        }))
+    });
     let now = outcome.attempt.created_at;
     Ok(Recorded {
         id,
@@ -73,7 +75,7 @@ fn record_one(state: &mut State, outcome: &CallOutcome) -> Result<Recorded, Reje
         authorization_changed: (outcome.authorization.as_ref())
             .is_some_and(|found| settle_authorization(state, integration_id, found, now)),
         completion: (outcome.completion.as_ref())
-            .map(|completion| ledger::complete(state, completion, Some(id))),
+            .map(|completion| ledger::complete(state, completion, id)),
     })
 }
 
@@ -89,6 +91,7 @@ fn columns(attempt: &NewRequest) -> Columns {
         .smallint(attempt.status_code)
         .text(attempt.request_data.as_deref())
         .text(attempt.response_data.as_deref())
+        .text(attempt.headers.as_deref())
         .text(attempt.error.as_deref())
         .varchar(attempt.failure_class.as_ref().map(FailureClass::as_str), 16)
         .varchar(

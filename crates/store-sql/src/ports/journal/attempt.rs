@@ -14,21 +14,21 @@ use crate::{
     backend::{OwnCommit, Session},
     checks::Fits,
     error::SqlError,
-    statement::{InsertTemplate, RowValues, Statement},
+    statement::{InsertTemplate, RowValues, Statement, Template},
     store::SqlStore,
 };
 
 /// How many rows one statement appends: its values fit the limits of either database.
 pub(super) const MAX_ROWS: usize = 500;
 
-const COLUMNS: usize = 21;
+const COLUMNS: usize = 22;
 
 macro_rules! insert {
     () => {
         "INSERT INTO {requests} (id, integration_id, endpoint, method, path, status_code, \
          request_data, response_data, error, failure_class, idempotency_key, \
          provider_request_id, duration_ms, retry_of, attempt, related_type, related_id, \
-         related_key, sync_log_id, created_at, updated_at)"
+         related_key, sync_log_id, headers, created_at, updated_at)"
     };
 }
 
@@ -47,19 +47,39 @@ const APPEND: InsertTemplate = InsertTemplate {
     tail: "",
 };
 
-/// Locks what it heals in the order of ids, and knows by that what it was before.
+/// Locks what it heals in the order of ids, and knows by that what it was before. `$mark` begins
+/// the numbers of the values.
+macro_rules! heal {
+    ($mark:literal) => {
+        concat!(
+            "UPDATE {integrations} AS s SET health_status = 'healthy', consecutive_failures = 0, \
+             updated_at = ",
+            $mark,
+            "2 FROM (SELECT id, health_status FROM {integrations} WHERE id = ANY(",
+            $mark,
+            "1) AND ",
+            ill!(),
+            " ORDER BY id FOR NO KEY UPDATE) AS old WHERE s.id = old.id \
+             RETURNING s.id, old.health_status AS healed_from"
+        )
+    };
+}
+
 const APPEND_AND_HEAL: InsertTemplate = InsertTemplate {
     head: concat!("WITH added AS (", insert!()),
     columns: COLUMNS,
-    tail: concat!(
-        ") UPDATE {integrations} AS s SET health_status = 'healthy', consecutive_failures = 0, \
-         updated_at = $+2 FROM (SELECT id, health_status FROM {integrations} \
-         WHERE id = ANY($+1) AND ",
-        ill!(),
-        " ORDER BY id FOR NO KEY UPDATE) AS old WHERE s.id = old.id \
-         RETURNING s.id, old.health_status AS healed_from"
-    ),
+    tail: concat!(") ", heal!("$+")),
 };
+
+/// The same for a batch that appends nothing.
+const HEAL: Template = Template::both(heal!("$"));
+
+/// Whether an integration is to be healed.
+const ILL: Template = Template::both(concat!(
+    "SELECT id FROM {integrations} WHERE id IN (SELECT value FROM json_each($1)) AND ",
+    ill!(),
+    " LIMIT 1"
+));
 
 /// Appends nothing where an integration is to be healed, which takes a transaction.
 const APPEND_UNLESS_ILL: InsertTemplate = InsertTemplate {
@@ -91,10 +111,10 @@ impl<B: OwnCommit> SqlStore<B> {
         &self,
         session: &mut dyn Session,
         outcomes: &[CallOutcome],
-        ids: &[i64],
+        ids: &[Option<i64>],
     ) -> Result<(), SqlError> {
-        for (part, part_ids) in outcomes.chunks(MAX_ROWS).zip(ids.chunks(MAX_ROWS)) {
-            let statement = self.append_statement(&APPEND, part, part_ids);
+        for part in logged(outcomes, ids).chunks(MAX_ROWS) {
+            let statement = self.append_statement(&APPEND, part);
             session.execute(statement).await?;
         }
         Ok(())
@@ -106,10 +126,13 @@ impl<B: OwnCommit> SqlStore<B> {
         &self,
         session: &mut dyn Session,
         outcomes: &[CallOutcome],
-        ids: &[i64],
+        ids: &[Option<i64>],
     ) -> Result<HashMap<IntegrationId, HealthTransition>, SqlError> {
-        let statement = self
-            .append_statement(&APPEND_AND_HEAL, outcomes, ids)
+        let statement = match &*logged(outcomes, ids) {
+            [] => self.sql(&HEAL),
+            rows => self.append_statement(&APPEND_AND_HEAL, rows),
+        };
+        let statement = statement
             .bind_numbers(&successful(outcomes))
             .bind(last_end(outcomes));
         let mut healed = HashMap::new();
@@ -132,14 +155,20 @@ impl<B: OwnCommit> SqlStore<B> {
         &self,
         session: &mut dyn Session,
         outcomes: &[CallOutcome],
-        ids: &[i64],
+        ids: &[Option<i64>],
     ) -> Result<bool, SqlError> {
-        let statement = match *successful(outcomes) {
+        let rows = logged(outcomes, ids);
+        let successful = successful(outcomes);
+        if rows.is_empty() {
+            let statement = self.sql(&ILL).bind_numbers(&successful);
+            return Ok(session.query(statement).await?.is_empty());
+        }
+        let statement = match *successful {
             [only] => self
-                .append_statement(&APPEND_UNLESS_ONE_IS_ILL, outcomes, ids)
+                .append_statement(&APPEND_UNLESS_ONE_IS_ILL, &rows)
                 .bind(only),
             ref several => self
-                .append_statement(&APPEND_UNLESS_ILL, outcomes, ids)
+                .append_statement(&APPEND_UNLESS_ILL, &rows)
                 .bind_numbers(several),
         };
         Ok(session.execute(statement).await? > 0)
@@ -148,13 +177,18 @@ impl<B: OwnCommit> SqlStore<B> {
     fn append_statement(
         &self,
         template: &InsertTemplate,
-        outcomes: &[CallOutcome],
-        ids: &[i64],
+        rows: &[(i64, &NewRequest)],
     ) -> Statement {
-        let rows = outcomes.iter().zip(ids);
-        let rows = rows.map(|(outcome, id)| values(self.row(), *id, &outcome.attempt));
+        let rows = rows.iter().map(|(id, row)| values(self.row(), *id, row));
         self.insert(template, rows.collect())
     }
+}
+
+/// The rows of a batch that are appended, each with its id.
+fn logged<'a>(outcomes: &'a [CallOutcome], ids: &[Option<i64>]) -> Vec<(i64, &'a NewRequest)> {
+    let rows = ids.iter().zip(outcomes);
+    rows.filter_map(|(id, outcome)| Some(((*id)?, &outcome.attempt)))
+        .collect()
 }
 
 /// The integrations of the entries that went well, each once, by id.
@@ -201,6 +235,7 @@ fn values(row: RowValues, id: i64, attempt: &NewRequest) -> RowValues {
         .bind(related_id)
         .bind(related_key)
         .bind(attempt.sync_log_id)
+        .bind(attempt.headers.as_ref())
         .bind(attempt.created_at)
         .bind(attempt.created_at)
 }
@@ -220,6 +255,7 @@ pub(super) fn check(outcome: &CallOutcome) -> Result<(), SqlError> {
         .smallint(attempt.status_code)
         .text(attempt.request_data.as_deref())
         .text(attempt.response_data.as_deref())
+        .text(attempt.headers.as_deref())
         .text(attempt.error.as_deref())
         .varchar(attempt.failure_class.as_ref().map(FailureClass::as_str), 16)
         .varchar(
