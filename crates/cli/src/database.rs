@@ -14,14 +14,21 @@ use crate::exit::{Failure, Outcome};
 /// A database by its URL, which may hold a password and is never shown.
 #[derive(Clone, Debug)]
 pub(crate) enum Database {
-    Postgres(SecretString),
+    Postgres {
+        url: SecretString,
+        /// Where wake-ups are heard, when not at `url`.
+        listen: Option<SecretString>,
+    },
     Sqlite(String),
 }
 
 impl Database {
     pub(crate) fn parse(url: &str) -> Outcome<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Ok(Self::Postgres(SecretString::from(url)))
+            Ok(Self::Postgres {
+                url: SecretString::from(url),
+                listen: None,
+            })
         } else if url.starts_with("sqlite:") {
             Ok(Self::Sqlite(url.to_owned()))
         } else {
@@ -29,6 +36,17 @@ impl Database {
                 "the database URL cannot be read: it should look like sqlite://integrations.db \
                  or postgres://user@host:5432/database",
             ))
+        }
+    }
+
+    /// The same, hearing wake-ups at a URL of their own.
+    pub(crate) fn listening_at(self, listen_url: Option<String>) -> Self {
+        match self {
+            Self::Postgres { url, .. } => Self::Postgres {
+                url,
+                listen: listen_url.map(SecretString::from),
+            },
+            Self::Sqlite(url) => Self::Sqlite(url),
         }
     }
 
@@ -40,8 +58,11 @@ impl Database {
     pub(crate) async fn open(&self, prefix: &TablePrefix) -> Outcome<Ports> {
         let prefix = prefix.as_str();
         Ok(match self {
-            Self::Postgres(url) => {
-                let options = PgStore::connect(url.expose_secret())?.prefix(prefix)?;
+            Self::Postgres { url, listen } => {
+                let mut options = PgStore::connect(url.expose_secret())?.prefix(prefix)?;
+                if let Some(listen) = listen {
+                    options = options.listen_url(listen.expose_secret())?;
+                }
                 Ports::from(options.open().await?)
             }
             Self::Sqlite(url) => {
@@ -55,7 +76,7 @@ impl Database {
     pub(crate) async fn migrate(&self, prefix: &TablePrefix) -> Result<Vec<Migration>, OpenError> {
         let prefix = prefix.as_str();
         match self {
-            Self::Postgres(url) => {
+            Self::Postgres { url, .. } => {
                 let options = PgStore::connect(url.expose_secret())?.prefix(prefix)?;
                 options.migrate().await
             }
@@ -67,7 +88,7 @@ impl Database {
     pub(crate) async fn pending(&self, prefix: &TablePrefix) -> Result<Vec<Migration>, OpenError> {
         let prefix = prefix.as_str();
         match self {
-            Self::Postgres(url) => {
+            Self::Postgres { url, .. } => {
                 let options = PgStore::connect(url.expose_secret())?.prefix(prefix)?;
                 options.pending().await
             }

@@ -78,5 +78,6 @@ pub mod time;
 pub mod token;
 pub mod transport;
 pub mod value;
+pub mod wake;
 pub mod webhook;
 pub mod worker;

@@ -19,6 +19,7 @@ pub use crate::{
     time::MockClock,
     token::MockOneTimeTokens,
     transport::MockHttpTransport,
+    wake::MockWake,
     webhook::{MockWebhookInbox, MockWebhookSettlements},
     worker::MockWorkers,
 };
@@ -57,6 +58,7 @@ mod tests {
         crate::time::Clock => MockClock,
         crate::token::OneTimeTokens => MockOneTimeTokens,
         crate::transport::HttpTransport => MockHttpTransport,
+        crate::wake::Wake => MockWake,
         crate::webhook::WebhookInbox => MockWebhookInbox,
         crate::webhook::WebhookSettlements => MockWebhookSettlements,
         crate::worker::Workers => MockWorkers,

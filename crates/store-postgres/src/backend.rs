@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use integrations_core::time::{Clock, later};
+use integrations_core::{
+    time::{Clock, later},
+    wake::Wake,
+};
 use integrations_store_sql::{
     Backend, Dialect, OwnCommit, Session, SqlError,
     adapter::{Adapter, OpenError, Pooled},
@@ -19,6 +22,7 @@ use crate::{
     lent::PgLent,
     options::PgStoreOptions,
     session::{InTransaction, Prepared, Single},
+    wake::PgWake,
 };
 
 /// How often the database's clock is looked at.
@@ -32,17 +36,19 @@ pub struct PgBackend {
     apart: PgPool,
     prepared: Prepared,
     clock: Arc<DatabaseClock>,
+    wake: PgWake,
     /// Ends with the backend.
     tasks: JoinSet<()>,
 }
 
 impl PgBackend {
-    pub(crate) fn new(pool: PgPool, apart: PgPool, prepared: Prepared) -> Self {
+    pub(crate) fn new(pool: PgPool, apart: PgPool, prepared: Prepared, wake: PgWake) -> Self {
         Self {
             pool,
             apart,
             prepared,
             clock: Arc::new(DatabaseClock::new()),
+            wake,
             tasks: JoinSet::new(),
         }
     }
@@ -67,6 +73,11 @@ impl PgBackend {
             }
         });
         Ok(())
+    }
+
+    /// Tells other processes of what is rung, until the backend is dropped.
+    pub(crate) fn send_rings(&mut self) {
+        self.tasks.spawn(self.wake.sending(self.apart.clone()));
     }
 
     async fn single(&self, pool: &PgPool) -> Result<Box<dyn Session + '_>, SqlError> {
@@ -133,6 +144,10 @@ impl OwnCommit for PgBackend {
 
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::<DatabaseClock>::clone(&self.clock)
+    }
+
+    fn wake(&self) -> &dyn Wake {
+        &self.wake
     }
 }
 

@@ -46,7 +46,9 @@
 //! # Behind a proxy
 //!
 //! A proxy that pools by transaction loses prepared statements between two round trips; open the
-//! store with [`prepared_statements(false)`](PgStoreOptions::prepared_statements) then.
+//! store with [`prepared_statements(false)`](PgStoreOptions::prepared_statements) then. Nor can
+//! wake-ups be heard through it: name the server itself by
+//! [`listen_url`](PgStoreOptions::listen_url), or workers find new work when they next look.
 //!
 //! # A pool of the application's own
 //!
@@ -62,6 +64,7 @@ mod error;
 mod lent;
 mod options;
 mod session;
+mod wake;
 
 use integrations_core::value::TablePrefix;
 use integrations_store_sql::SqlStore;

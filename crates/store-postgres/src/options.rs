@@ -15,7 +15,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{PgStore, backend::PgBackend, error::sorted, session::Prepared};
+use crate::{PgStore, backend::PgBackend, error::sorted, session::Prepared, wake::PgWake};
 
 const URL_FORM: &str = "postgres://user@host:5432/database";
 
@@ -36,6 +36,7 @@ pub struct PgStoreOptions {
     connections: u32,
     apart: u32,
     prepared: Prepared,
+    listen: Option<Box<PgConnectOptions>>,
     acquire_timeout: Duration,
 }
 
@@ -54,13 +55,7 @@ impl std::fmt::Debug for PgStoreOptions {
 
 impl PgStoreOptions {
     pub(crate) fn for_url(url: &str) -> Result<Self, OpenError> {
-        // The driver's own error is left out: it may quote what it could not read.
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(OpenError::InvalidUrl(URL_FORM));
-        }
-        let options =
-            PgConnectOptions::from_str(url).map_err(|_| OpenError::InvalidUrl(URL_FORM))?;
-        Ok(Self::from_source(Source::Url(Box::new(options))))
+        Ok(Self::from_source(Source::Url(Box::new(parse(url)?))))
     }
 
     pub(crate) fn over(pool: PgPool) -> Self {
@@ -74,6 +69,7 @@ impl PgStoreOptions {
             connections: 10,
             apart: 4,
             prepared: Prepared::Kept,
+            listen: None,
             acquire_timeout: Duration::from_secs(10),
         }
     }
@@ -114,6 +110,21 @@ impl PgStoreOptions {
         self
     }
 
+    /// Where wake-ups of other processes are heard: a URL that leads to the server itself, without
+    /// a proxy that pools by transaction.
+    ///
+    /// Without one it is that of the store, unless
+    /// [`prepared_statements(false)`](Self::prepared_statements) says that there is such a proxy.
+    /// One connection is opened, and only while somebody listens.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OpenError::InvalidUrl`] when `url` is none of this database's.
+    pub fn listen_url(mut self, url: &str) -> Result<Self, OpenError> {
+        self.listen = Some(Box::new(parse(url)?));
+        Ok(self)
+    }
+
     /// How long to wait for a connection, 10 s by default. An application's own pool keeps its
     /// own time.
     pub const fn acquire_timeout(mut self, timeout: Duration) -> Self {
@@ -131,6 +142,7 @@ impl PgStoreOptions {
     pub async fn open(self) -> Result<PgStore, OpenError> {
         let mut backend = self.backend().await?;
         backend.follow_clock().await?;
+        backend.send_rings();
         PgStore::checked(backend, self.prefix).await
     }
 
@@ -170,8 +182,14 @@ impl PgStoreOptions {
                 (pool, options)
             }
         };
+        let direct = match (&self.listen, self.prepared) {
+            (Some(direct), _) => Some((**direct).clone()),
+            (None, Prepared::Kept) => Some(options.clone()),
+            (None, Prepared::Never) => None,
+        };
+        let wake = PgWake::new(&self.prefix, direct);
         let apart = self.pool(self.apart).connect_lazy_with(options);
-        Ok(PgBackend::new(pool, apart, self.prepared))
+        Ok(PgBackend::new(pool, apart, self.prepared, wake))
     }
 
     fn adjusted(&self, options: PgConnectOptions) -> PgConnectOptions {
@@ -209,4 +227,12 @@ impl PgStoreOptions {
         let _ = connection.close().await;
         Ok(())
     }
+}
+
+/// The driver's own error is left out: it may quote what it could not read.
+fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(OpenError::InvalidUrl(URL_FORM));
+    }
+    PgConnectOptions::from_str(url).map_err(|_| OpenError::InvalidUrl(URL_FORM))
 }

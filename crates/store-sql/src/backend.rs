@@ -90,4 +90,7 @@ pub trait OwnCommit: Backend + 'static {
 
     /// The clock of everyone who shares the database.
     fn clock(&self) -> std::sync::Arc<dyn integrations_core::time::Clock>;
+
+    /// Rings for everyone who shares the database.
+    fn wake(&self) -> &dyn integrations_core::wake::Wake;
 }

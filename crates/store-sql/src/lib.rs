@@ -19,6 +19,7 @@ pub mod row;
 mod scope;
 pub mod statement;
 pub mod store;
+pub mod wake;
 
 pub use adapter::{Adapter, OpenError};
 pub use backend::{Backend, OwnCommit, Session};

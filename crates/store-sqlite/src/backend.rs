@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use integrations_core::time::Clock;
+use integrations_core::{time::Clock, wake::Wake};
 use integrations_store_sql::{
     Backend, Dialect, OwnCommit, Session, SqlError,
     adapter::{Adapter, OpenError, Pooled},
@@ -17,6 +17,7 @@ use crate::{
     lent::{Lending, SqliteLent},
     options::SqliteStoreOptions,
     session::{InTransaction, Single},
+    wake::SqliteWake,
 };
 
 /// The connections of a store: one that writes, and some that read.
@@ -26,11 +27,13 @@ pub struct SqliteBackend {
     read: SqlitePool,
     lending: Lending,
     clock: Arc<SystemClock>,
+    wake: SqliteWake,
 }
 
 impl SqliteBackend {
     pub(crate) fn new(write: SqlitePool, read: SqlitePool) -> Self {
         Self {
+            wake: SqliteWake::new(read.connect_options()),
             write,
             read,
             lending: Lending::default(),
@@ -75,6 +78,10 @@ impl OwnCommit for SqliteBackend {
 
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::<SystemClock>::clone(&self.clock)
+    }
+
+    fn wake(&self) -> &dyn Wake {
+        &self.wake
     }
 }
 

@@ -56,6 +56,7 @@ mod file;
 mod lent;
 mod options;
 mod session;
+mod wake;
 
 use integrations_core::value::TablePrefix;
 use integrations_store_sql::SqlStore;

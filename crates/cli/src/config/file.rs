@@ -11,6 +11,7 @@ use crate::exit::{Failure, Outcome};
 #[serde(default, deny_unknown_fields)]
 pub(super) struct File {
     pub(super) database_url: Option<String>,
+    pub(super) listen_url: Option<String>,
     pub(super) prefix: Option<String>,
     pub(super) providers: BTreeMap<String, Provider>,
     pub(super) health: Health,

@@ -65,6 +65,7 @@ impl Settings {
             .or_else(|| variable("INTEGRATIONS_DATABASE_URL"))
             .or(file.database_url)
             .unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+        let listen = variable("INTEGRATIONS_LISTEN_URL").or(file.listen_url);
         let prefix = global
             .prefix
             .clone()
@@ -72,7 +73,7 @@ impl Settings {
             .or(file.prefix);
         let wrong = |error: String| Failure::usage(format!("{}: {error}", path.display()));
         Ok(Self {
-            database: Database::parse(&database)?,
+            database: Database::parse(&database)?.listening_at(listen),
             prefix: prefix
                 .map(TablePrefix::new)
                 .transpose()?

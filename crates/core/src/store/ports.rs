@@ -16,6 +16,7 @@ use crate::{
     sync::{SyncSettlement, SyncStore},
     time::Clock,
     token::OneTimeTokens,
+    wake::Wake,
     webhook::{WebhookInbox, WebhookSettlements},
     worker::Workers,
 };
@@ -60,6 +61,7 @@ define_store!(
     KeyRegistry,
     Retention,
     Workers,
+    Wake,
     StoreClock,
 );
 
@@ -138,4 +140,6 @@ define_ports! {
     retention: Retention,
     /// The roll of workers.
     workers: Workers,
+    /// Wake-ups.
+    wake: Wake,
 }

@@ -28,5 +28,6 @@ mod sync_settlement;
 mod sync_state;
 mod sync_store;
 mod token;
+mod wake;
 mod webhook_settlements;
 mod worker;

@@ -70,6 +70,8 @@ pub mod sync_settlement;
 #[doc(hidden)]
 pub mod tokens;
 #[doc(hidden)]
+pub mod wake;
+#[doc(hidden)]
 pub mod workers;
 
 use std::{any::Any, fmt};

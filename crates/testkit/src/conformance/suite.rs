@@ -95,6 +95,7 @@ macro_rules! __conformance_cases {
             tokens
             retention
             workers
+            wake
             concurrency
         }
     };
@@ -527,6 +528,14 @@ macro_rules! __conformance_cases {
             every_prunable_can_be_pruned_empty
             purging_deletes_removed_integrations_in_bounded_batches
             a_token_of_a_removed_integration_is_purged_with_it
+        }
+    };
+    ($what:ident wake) => {
+        $crate::__conformance_cases! { @$what wake
+            a_ring_before_the_wait_is_heard
+            a_ring_during_the_wait_is_heard
+            every_listener_hears_a_ring
+            a_wait_given_up_takes_no_ring_with_it
         }
     };
     ($what:ident workers) => {

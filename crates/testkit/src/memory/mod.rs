@@ -26,6 +26,7 @@ mod sync_settle;
 mod sync_store;
 mod table;
 mod token;
+mod wake;
 mod workers;
 
 #[cfg(test)]
@@ -36,7 +37,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use integrations_core::{store::StoreClock, time::Clock};
+use integrations_core::{store::StoreClock, time::Clock, wake::LocalWake};
 
 use self::state::State;
 use crate::clock::ManualClock;
@@ -50,6 +51,7 @@ use crate::clock::ManualClock;
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
     clock: Arc<dyn Clock>,
+    wake: Arc<LocalWake>,
 }
 
 impl MemoryStore {
@@ -65,6 +67,7 @@ impl MemoryStore {
         Self {
             state: Arc::default(),
             clock,
+            wake: Arc::default(),
         }
     }
 
