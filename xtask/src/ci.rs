@@ -72,7 +72,10 @@ pub(crate) fn features() -> Outcome {
     };
     check("integrations-core", "")?;
     check("integrations-providers", "")?;
-    for features in ["", "postgres", "sqlite", "http", "github", "mock"] {
+    check("integrations-webhooks", "")?;
+    for features in [
+        "", "postgres", "sqlite", "http", "github", "webhooks", "axum", "mock",
+    ] {
         check("integrations", features)?;
     }
     Ok(())

@@ -120,6 +120,24 @@ const RULES: &[Rule] = &[
         features: Features::All,
     },
     Rule {
+        package: "integrations-webhooks",
+        forbidden: &[
+            "integrations*",
+            "sqlx*",
+            "sea-query*",
+            "reqwest*",
+            "rustls*",
+        ],
+        allowed: &["integrations-core", "integrations-webhooks"],
+        features: Features::All,
+    },
+    Rule {
+        package: "integrations-webhooks",
+        forbidden: &["axum*", "hyper*"],
+        allowed: &[],
+        features: Features::Default,
+    },
+    Rule {
         package: "integrations-encryptor",
         forbidden: &[
             "integrations*",

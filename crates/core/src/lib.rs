@@ -51,6 +51,7 @@
 mod state;
 mod unwind;
 
+pub mod batch;
 pub mod body;
 pub mod cache;
 pub mod classify;

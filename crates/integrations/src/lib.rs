@@ -8,6 +8,8 @@
 //! | `http` | [`ReqwestTransport`] | yes |
 //! | `github` | [`providers::github`] | yes |
 //! | `postgres` | [`PgStore`] | no |
+//! | `webhooks` | [`webhooks`]: receiver and signature schemes | no |
+//! | `axum` | [`webhooks::router`]: the receiver's routes | no |
 //! | `mock` | a `Mock..` of every port, in [`mock`] | no |
 
 pub use integrations_core::*;
@@ -49,6 +51,12 @@ pub mod postgres {
 #[cfg(feature = "sqlite")]
 pub mod sqlite {
     pub use integrations_store_sqlite::*;
+}
+
+/// Receiving and processing webhooks.
+#[cfg(feature = "webhooks")]
+pub mod webhooks {
+    pub use integrations_webhooks::*;
 }
 
 /// The key ring's own types.

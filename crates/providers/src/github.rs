@@ -8,9 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use integrations_core::{
     provider::{
         Account, FailureClassifier, Fields, HealthCheck, Outcome, Probe, Provider, ProviderError,
+        WebhookSource,
     },
     request::FailureClass,
     value::ProviderKey,
+    webhook::{Inbound, SignatureScheme},
 };
 use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
@@ -123,6 +125,36 @@ impl Provider for Github {
     fn failure_classifier(&self) -> Option<&dyn FailureClassifier> {
         Some(self)
     }
+
+    fn webhook_source(&self) -> Option<&dyn WebhookSource> {
+        Some(self)
+    }
+}
+
+/// <https://docs.github.com/en/webhooks/webhook-events-and-payloads>
+impl WebhookSource for Github {
+    fn scheme(&self, _account: &Account<'_>) -> Result<SignatureScheme, ProviderError> {
+        Ok(SignatureScheme::Github)
+    }
+
+    /// GitHub's names do not tell upper from lower case.
+    fn recipient_of(&self, account: &Account<'_>) -> Option<String> {
+        let (owner, repo) = (account.setting("owner")?, account.setting("repo")?);
+        Some(format!("{owner}/{repo}").to_lowercase())
+    }
+
+    fn recipient(&self, delivery: &Inbound<'_>) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Event {
+            repository: Repository,
+        }
+        #[derive(Deserialize)]
+        struct Repository {
+            full_name: String,
+        }
+        let event: Event = delivery.json()?;
+        Some(event.repository.full_name.to_lowercase())
+    }
 }
 
 impl HealthCheck for Github {
@@ -225,6 +257,29 @@ mod tests {
         let account = Account::new(None, &none, &none);
         let missing = Github.authenticate(&account, &mut headers).unwrap_err();
         assert_eq!(missing, ProviderError::MissingCredential("token"));
+    }
+
+    // W-WH-2
+    #[test]
+    fn deliveries_name_the_repository_they_are_about() {
+        let none = Credentials::new();
+        let settings = serde_json::json!({ "owner": "Octo", "repo": "Hello" });
+        let account = Account::new(Some(&settings), &none, &none);
+        assert_eq!(Github.recipient_of(&account).as_deref(), Some("octo/hello"));
+        let headers = HeaderMap::new();
+        let named = |body: &str| {
+            Github.recipient(&Inbound {
+                method: &http::Method::POST,
+                path: "/",
+                query: None,
+                headers: &headers,
+                body: body.as_bytes(),
+            })
+        };
+        let body = r#"{"action":"opened","repository":{"id":1,"full_name":"octo/HELLO"}}"#;
+        assert_eq!(named(body).as_deref(), Some("octo/hello"));
+        assert_eq!(named(r#"{"zen":"Hi"}"#), None);
+        assert_eq!(named("not JSON"), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod events;
 mod install;
 mod keys;
 mod sdk;
+mod services;
 mod settle;
 
 use std::{fmt, sync::Arc};

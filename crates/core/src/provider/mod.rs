@@ -4,6 +4,7 @@ mod account;
 mod capability;
 mod fields;
 mod registry;
+mod webhook_source;
 
 use url::{Origin, Url};
 
@@ -13,6 +14,7 @@ pub use account::{Account, Credentials, CredentialsFormatError};
 pub use capability::*;
 pub use fields::{Field, FieldError, FieldKind, Fields};
 pub use registry::{DuplicateProvider, ProviderRegistry, ProviderSettings, Registered};
+pub use webhook_source::WebhookSource;
 
 /// A provider could not do what it was asked for an account.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +105,11 @@ pub trait Provider: Send + Sync {
     fn failure_classifier(&self) -> Option<&dyn FailureClassifier> {
         None
     }
+
+    /// Sends webhooks.
+    fn webhook_source(&self) -> Option<&dyn WebhookSource> {
+        None
+    }
 }
 
 /// The names of the capabilities `provider` has, for people.
@@ -116,6 +123,7 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<&'static str> {
             provider.failure_classifier().is_some(),
         ),
         ("request ids", provider.request_id_header().is_some()),
+        ("webhooks", provider.webhook_source().is_some()),
     ]
     .into_iter()
     .filter_map(|(name, has)| has.then_some(name))

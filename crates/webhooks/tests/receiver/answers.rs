@@ -1,0 +1,245 @@
+//! What senders are told, and what is stored.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use integrations_core::{
+    event::EventKind,
+    integration::{HealthStatus, IntegrationChange, IntegrationStore as _, Scope},
+    webhook::{WebhookPayload, WebhookStatus},
+};
+use integrations_webhooks::{Receiver, Route};
+
+use crate::setup::{SECRET, Setup, delivery, own, signed};
+
+// WH-06, W-WH-6, W-WH-7, W-WH-9, W-WH-10
+#[tokio::test]
+async fn a_genuine_delivery_is_stored_exactly_before_it_is_answered() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let body = Bytes::from_static(b"{\"a\":\"\xff\0\"}");
+    let addr: IpAddr = "203.0.113.7".parse().unwrap();
+    let request = signed(SECRET, "d-1", body.clone());
+    let answer = setup
+        .receiver
+        .receive(&own(&integration), request, Some(addr))
+        .await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let rows = setup.rows().await;
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    let WebhookPayload::Plain(payload) = &row.delivery.payload else {
+        panic!("{row:?}");
+    };
+    assert_eq!(payload.as_bytes(), &body[..]);
+    assert_eq!(row.status, WebhookStatus::Pending);
+    assert_eq!(row.delivery.integration_id, Some(integration.id));
+    assert_eq!(row.delivery.event_type.as_deref(), Some("issues"));
+    assert_eq!(row.delivery.delivery_id.as_deref(), Some("d-1"));
+    assert_eq!(row.delivery.method, "POST");
+    assert_eq!(row.delivery.path, "/integrations/github/webhook");
+    assert_eq!(row.delivery.query.as_deref(), Some("a=1"));
+    assert_eq!(row.delivery.remote_addr.as_deref(), Some("203.0.113.7"));
+    let names: Vec<&str> = row
+        .delivery
+        .headers
+        .iter()
+        .map(|(name, _)| &name[..])
+        .collect();
+    assert_eq!(
+        names,
+        ["content-type", "x-github-event", "x-github-delivery"]
+    );
+
+    setup.harness.client.shutdown().await;
+    let told = setup.harness.events.kinds();
+    let received = |kind: &&EventKind| matches!(kind, EventKind::WebhookReceived { webhook_id, .. } if *webhook_id == row.id);
+    assert_eq!(told.iter().filter(received).count(), 1);
+}
+
+#[tokio::test]
+async fn an_integration_is_named_by_uid_or_number() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let by_number = Route::integration("github", integration.id.to_string());
+    let sent = delivery(SECRET, "d-1", "{}");
+    assert_eq!(setup.status(&by_number, sent).await, StatusCode::ACCEPTED);
+    let sent = delivery(SECRET, "d-2", "{\"b\":1}");
+    assert_eq!(
+        setup.status(&own(&integration), sent).await,
+        StatusCode::ACCEPTED
+    );
+}
+
+// Nothing about an integration shows before its secret verified.
+#[tokio::test]
+async fn every_refusal_reads_the_same_and_has_its_own_reason() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let without_secret = setup.install("mute", None).await;
+    let known = own(&integration);
+    let unsigned = {
+        let mut request = delivery(SECRET, "d", "{}");
+        request.headers_mut().remove("x-hub-signature-256");
+        request
+    };
+    let twice = {
+        let mut request = delivery(SECRET, "d", "{}");
+        let value = request.headers()["x-hub-signature-256"].clone();
+        request.headers_mut().append("x-hub-signature-256", value);
+        request
+    };
+    let unknown = Route::integration("github", "01234567890123456789abcdef");
+    let cases = [
+        (known.clone(), delivery("another", "d", "{}"), "mismatch"),
+        (known.clone(), unsigned, "missing_header"),
+        (known, twice, "repeated_header"),
+        (unknown, delivery(SECRET, "d", "{}"), "unknown_integration"),
+        (
+            Route::integration("github", "999"),
+            delivery(SECRET, "d", "{}"),
+            "unknown_integration",
+        ),
+        (
+            Route::integration("github", "no id"),
+            delivery(SECRET, "d", "{}"),
+            "unknown_integration",
+        ),
+        (own(&without_secret), delivery("", "d", "{}"), "no_secret"),
+        (
+            Route::provider("github"),
+            delivery("another", "d", "{}"),
+            "mismatch",
+        ),
+    ];
+    let mut seen = Vec::new();
+    for (route, request, reason) in cases {
+        let count = || {
+            let refused = setup.receiver.metrics().refused;
+            refused
+                .into_iter()
+                .find(|(name, _)| *name == reason)
+                .unwrap()
+                .1
+        };
+        let before = count();
+        let answer = setup.send(&route, request).await;
+        assert_eq!(count(), before + 1, "{reason}");
+        seen.push((
+            answer.status(),
+            answer.headers().clone(),
+            answer.into_body(),
+        ));
+    }
+    assert_eq!(seen[0].0, StatusCode::UNAUTHORIZED);
+    assert_eq!(seen[0].1[header::CONTENT_TYPE], "application/problem+json");
+    assert!(seen.iter().all(|answer| *answer == seen[0]), "{seen:?}");
+    assert!(setup.rows().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_webhook_is_said_so() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    for provider in ["nobody", "No Key", ""] {
+        let route = Route::provider(provider);
+        let answer = setup.status(&route, delivery(SECRET, "d", "{}"));
+        assert_eq!(answer.await, StatusCode::NOT_FOUND, "{provider}");
+    }
+    let mut request = delivery(SECRET, "d", "{}");
+    *request.method_mut() = Method::PUT;
+    let answer = setup.send(&own(&integration), request).await;
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(answer.headers()[header::ALLOW], "GET, POST");
+    let large = signed(SECRET, "d", Bytes::from(vec![b'x'; 1024 * 1024 + 1]));
+    let answer = setup.status(&own(&integration), large).await;
+    assert_eq!(answer, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(setup.rows().await.is_empty());
+}
+
+// W-WH-3
+#[tokio::test]
+async fn an_operators_switch_refuses_and_health_only_parks() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let store = &setup.harness.store;
+    let now = setup.harness.client.ports().clock.now();
+    let operator = Scope::Operator;
+    let move_to = async |status: HealthStatus| {
+        store
+            .move_health(integration.id, &operator, &status, now)
+            .await
+            .unwrap();
+        setup
+            .harness
+            .clock
+            .advance(std::time::Duration::from_secs(2));
+    };
+    move_to(HealthStatus::Disabled).await;
+    let answer = setup
+        .send(&own(&integration), delivery(SECRET, "d-1", "{}"))
+        .await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    assert_eq!(answer.body(), r#"{"status":"parked"}"#);
+    assert_eq!(setup.rows().await[0].delivery.available_at, None);
+
+    let off = IntegrationChange {
+        is_active: Some(false),
+        ..IntegrationChange::default()
+    };
+    store
+        .update(integration.id, &operator, &off, now)
+        .await
+        .unwrap();
+    setup
+        .harness
+        .clock
+        .advance(std::time::Duration::from_secs(2));
+    let answer = setup
+        .status(&own(&integration), delivery(SECRET, "d-2", "{}"))
+        .await;
+    assert_eq!(answer, StatusCode::GONE);
+    // Not even that shows without the secret.
+    let answer = setup
+        .status(&own(&integration), delivery("another", "d", "{}"))
+        .await;
+    assert_eq!(answer, StatusCode::UNAUTHORIZED);
+    assert_eq!(setup.rows().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_that_was_just_set_counts() {
+    let setup = Setup::new();
+    let route = Route::provider("github");
+    let sent = delivery(SECRET, "d-1", "{}");
+    assert_eq!(setup.status(&route, sent).await, StatusCode::UNAUTHORIZED);
+    setup.install("hello", Some(SECRET)).await;
+    setup
+        .harness
+        .clock
+        .advance(std::time::Duration::from_millis(100));
+    let sent = delivery(SECRET, "d-1", "{}");
+    assert_eq!(setup.status(&route, sent).await, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn too_much_under_way_is_put_off() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let receiver = Receiver::builder(&setup.harness.client)
+        .limits(|limits| {
+            limits.max_payload_bytes = 100;
+            limits.bytes_under_way = 0;
+        })
+        .build();
+    // A body that may be taken has room at least once, whatever was configured.
+    let request = delivery(SECRET, "d", "{}");
+    let answer = receiver.receive(&own(&integration), request, None).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    receiver.shutdown().await;
+    let request = delivery(SECRET, "d-2", "{\"b\":1}");
+    let answer = receiver.receive(&own(&integration), request, None).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key(header::RETRY_AFTER));
+    assert_eq!(receiver.metrics().unavailable, 1);
+}

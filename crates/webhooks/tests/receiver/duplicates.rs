@@ -1,0 +1,87 @@
+//! The same delivery twice.
+
+use http::StatusCode;
+
+use crate::setup::{SECRET, Setup, delivery, own};
+
+// WH-05
+#[tokio::test]
+async fn the_same_id_is_a_duplicate_of_the_first_per_integration() {
+    let setup = Setup::new();
+    let one = setup.install("one", Some(SECRET)).await;
+    let two = setup.install("two", Some("another")).await;
+    let sent = |secret: &str, body: &str| delivery(secret, "d-1", body);
+    let first = setup.send(&own(&one), sent(SECRET, "{}")).await;
+    assert_eq!(first.status(), StatusCode::ACCEPTED);
+    let again = setup.send(&own(&one), sent(SECRET, "{\"b\":1}")).await;
+    assert_eq!(again.status(), StatusCode::OK);
+    assert_eq!(again.body(), r#"{"status":"duplicate"}"#);
+    let other = setup.send(&own(&two), sent("another", "{}")).await;
+    assert_eq!(other.status(), StatusCode::ACCEPTED);
+    let rows = setup.rows().await;
+    let of: Vec<_> = rows.iter().map(|row| row.duplicate_of).collect();
+    assert_eq!(of, [None, Some(rows[0].id), None]);
+}
+
+#[tokio::test]
+async fn the_same_signed_bytes_under_a_new_unsigned_id_are_a_duplicate_for_a_day() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let status = async |id: &str| {
+        let sent = delivery(SECRET, id, "{\"a\":1}");
+        setup.status(&own(&integration), sent).await
+    };
+    assert_eq!(status("d-1").await, StatusCode::ACCEPTED);
+    setup
+        .harness
+        .clock
+        .advance(std::time::Duration::from_hours(23));
+    assert_eq!(status("d-2").await, StatusCode::OK);
+    setup
+        .harness
+        .clock
+        .advance(std::time::Duration::from_hours(2));
+    assert_eq!(status("d-3").await, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn an_id_that_is_too_long_still_tells_duplicates() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let long = "x".repeat(300);
+    let status = async |id: &str, body: &str| {
+        let sent = delivery(SECRET, id, body);
+        setup.status(&own(&integration), sent).await
+    };
+    assert_eq!(status(&long, "{}").await, StatusCode::ACCEPTED);
+    assert_eq!(status(&long, "{\"b\":1}").await, StatusCode::OK);
+    let other = format!("{long}y");
+    assert_eq!(status(&other, "{\"c\":1}").await, StatusCode::ACCEPTED);
+    let rows = setup.rows().await;
+    assert_eq!(rows[0].delivery.delivery_id.as_deref(), Some(&long[..255]));
+}
+
+// Acceptance: the same id from 64 connections at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_delivery_at_once_is_stored_once_as_itself() {
+    let setup = std::sync::Arc::new(Setup::new());
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let sending: Vec<_> = (0..64)
+        .map(|_| {
+            let (setup, route) = (std::sync::Arc::clone(&setup), own(&integration));
+            tokio::spawn(async move { setup.status(&route, delivery(SECRET, "d", "{}")).await })
+        })
+        .collect();
+    let mut accepted = 0;
+    for sent in sending {
+        match sent.await.unwrap() {
+            StatusCode::ACCEPTED => accepted += 1,
+            StatusCode::OK => {}
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(accepted, 1);
+    let rows = setup.rows().await;
+    let originals = rows.iter().filter(|row| row.duplicate_of.is_none());
+    assert_eq!((rows.len(), originals.count()), (64, 1));
+}
