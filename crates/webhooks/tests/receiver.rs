@@ -1,4 +1,8 @@
 //! The receiver over a store in memory, from request to row.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise, in its helpers too"
+)]
 
 #[path = "receiver/answers.rs"]
 mod answers;
