@@ -138,6 +138,19 @@ const RULES: &[Rule] = &[
         features: Features::Default,
     },
     Rule {
+        package: "integrations-server",
+        forbidden: &[
+            "integrations*",
+            "sqlx*",
+            "sea-query*",
+            "reqwest*",
+            "ring",
+            "rustls*",
+        ],
+        allowed: &["integrations-core", "integrations-server"],
+        features: Features::All,
+    },
+    Rule {
         package: "integrations-encryptor",
         forbidden: &[
             "integrations*",

@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | `sqlite` | [`SqliteStore`] | yes |
 //! | `http` | [`ReqwestTransport`] | yes |
-//! | `github` | [`providers::github`] | yes |
+//! | `github`, `stripe`, `zendesk`, `postmark`, `webhook` | the provider, in [`providers`] | yes |
 //! | `postgres` | [`PgStore`] | no |
 //! | `webhooks` | [`webhooks`]: receiver and signature schemes | no |
 //! | `axum` | [`webhooks::router`]: the receiver's routes | no |
@@ -30,7 +30,13 @@ pub use integrations_store_postgres::PgStore;
 pub use integrations_store_sqlite::SqliteStore;
 
 /// The providers that come with the layer.
-#[cfg(feature = "github")]
+#[cfg(any(
+    feature = "github",
+    feature = "stripe",
+    feature = "zendesk",
+    feature = "postmark",
+    feature = "webhook"
+))]
 pub mod providers {
     pub use integrations_providers::*;
 }

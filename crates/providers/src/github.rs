@@ -15,9 +15,10 @@ use integrations_core::{
     webhook::{Inbound, SignatureScheme},
 };
 use schemars::JsonSchema;
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use url::Url;
+
+use crate::support::{key, required, secret_header};
 
 /// Where github.com's API is.
 const API: &str = "https://api.github.com/";
@@ -56,12 +57,8 @@ struct GithubMetadata {
 }
 
 impl Provider for Github {
-    #[expect(
-        clippy::expect_used,
-        reason = "the literal is a valid key, as a test shows"
-    )]
     fn key(&self) -> ProviderKey {
-        ProviderKey::new("github").expect("`github` is a provider key")
+        key("github")
     }
 
     fn name(&self) -> &'static str {
@@ -85,12 +82,8 @@ impl Provider for Github {
         account: &Account<'_>,
         headers: &mut HeaderMap,
     ) -> Result<(), ProviderError> {
-        let token = account
-            .credential("token")
-            .ok_or(ProviderError::MissingCredential("token"))?;
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret().trim()))
-            .map_err(|_| ProviderError::UnusableCredential("token"))?;
-        bearer.set_sensitive(true);
+        let token = required(account, "token")?;
+        let bearer = secret_header("Bearer ", token, "token")?;
         headers.insert(header::AUTHORIZATION, bearer);
         Ok(())
     }

@@ -194,3 +194,23 @@ pub(crate) async fn control_characters(kind: Kind) {
     }
     assert_eq!(world.run(&["list"]).ok().json()[0]["name"], name);
 }
+
+pub(crate) async fn receives_only(kind: Kind) {
+    let world = World::migrated(kind).await;
+    let secret = ["--credential", "webhook_secret=s3cr3t"];
+    let mut install = vec!["install", "webhook", "--metadata", "scheme=hmac"];
+    install.extend(secret);
+    world.run(&install).exits(4).says("`header` is required");
+    install.extend(["--metadata", "header=X-Signature"]);
+    let id = world.run(&install).ok().json()["id"].to_string();
+    world
+        .run(&["request", &id, "GET", "/"])
+        .exits(4)
+        .says("has no API to call: it only receives webhooks");
+    world
+        .run(&["test", &id])
+        .exits(4)
+        .says("has no API to try: it only receives webhooks");
+    let all = world.run(&["test"]).ok().json();
+    assert_eq!(all[0]["result"], "skipped");
+}

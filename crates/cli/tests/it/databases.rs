@@ -36,6 +36,7 @@ on_both! {
     accounts::failed_probe as a_failed_probe_stores_nothing,
     accounts::same_name as the_same_name_again_wants_force,
     accounts::unknown_provider as rows_of_unknown_providers_can_be_looked_at_and_removed,
+    accounts::receives_only as an_account_that_only_receives_is_neither_called_nor_tried,
     accounts::not_found as what_is_not_there_exits_3,
     accounts::control_characters as control_characters_are_escaped,
     calls::answers as an_answer_is_printed_whatever_its_status,

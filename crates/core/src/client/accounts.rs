@@ -6,14 +6,17 @@ use secrecy::SecretString;
 use serde_json::Value as Json;
 use url::Origin;
 
-use super::{CallError, IntegrationHandle, ProbeReport, ScopedClient, install::check_credentials};
+use super::{
+    CallError, IntegrationHandle, ProbeReport, ScopedClient,
+    install::{check_account, check_credentials},
+};
 use crate::{
     encryptor::{EncryptionError, Sealed},
     integration::{
         AuthorizationStatus, CredentialReplacement, Integration, IntegrationChange,
         IntegrationFilter, Removal, Replaced,
     },
-    provider::{Account, Credentials, FieldError, Registered},
+    provider::{Account, Credentials, FieldError, ProviderError, Registered},
     store::{Page, PageRequest, Ports, StoreError},
     time::later,
     value::{IntegrationName, ProviderKey},
@@ -45,6 +48,9 @@ pub enum AccountError {
     /// Its provider is not registered.
     #[error("this application does not know the provider `{0}`")]
     UnknownProvider(ProviderKey),
+    /// There is nothing to try.
+    #[error("the provider `{0}` has no API to try: it only receives webhooks")]
+    NoApi(ProviderKey),
     /// Fields are missing or wrong.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Fields(Vec<FieldError>),
@@ -167,18 +173,22 @@ impl IntegrationHandle {
             return Err(AccountError::Interval);
         }
         let metadata = merged_metadata(registered, &row, &update)?;
-        let target = origin(registered, metadata.as_ref());
-        let moves = target != origin(registered, row.metadata.as_ref());
+        let moves =
+            origin(registered, metadata.as_ref()) != origin(registered, row.metadata.as_ref());
         if moves {
-            self.wipe_credentials(registered, &row, &update).await?;
+            self.wipe_credentials(registered, &row, &update, metadata.as_ref())
+                .await?;
+        } else if update.credentials.is_empty() {
+            self.check_settings(registered, &row, &update, metadata.as_ref())
+                .await?;
         } else {
-            self.replace_credentials(registered, &update.credentials, target.as_ref())
+            self.replace_credentials(registered, &update.credentials, metadata.as_ref())
                 .await?;
         }
         let now = self.shared.ports.clock.now();
         let change = IntegrationChange {
             name: update.name,
-            metadata: (!update.metadata.is_empty()).then_some(metadata),
+            metadata: (!update.metadata.is_empty()).then(|| metadata.clone()),
             sync_interval_minutes: update.sync_interval_minutes,
             next_sync_at: update.sync_interval_minutes.map(|interval| {
                 let minutes = u64::try_from(interval?).unwrap_or(1);
@@ -190,9 +200,25 @@ impl IntegrationHandle {
         if !moves || update.credentials.is_empty() {
             return Ok(changed);
         }
-        self.replace_credentials(registered, &update.credentials, target.as_ref())
+        self.replace_credentials(registered, &update.credentials, metadata.as_ref())
             .await?;
         self.get_row().await
+    }
+
+    /// Asks the provider whether other settings go with the credentials there are.
+    async fn check_settings(
+        &self,
+        registered: &Registered,
+        row: &Integration,
+        update: &AccountUpdate,
+        metadata: Option<&Json>,
+    ) -> Result<(), AccountError> {
+        if update.metadata.is_empty() {
+            return Ok(());
+        }
+        let credentials = self.shared.open_credentials(row).await;
+        let credentials = credentials.map_err(AccountError::Credentials)?;
+        check_account(registered, metadata, &credentials).map_err(AccountError::Fields)
     }
 
     /// Takes the credentials away from an account that moves to another server; refused, before
@@ -202,13 +228,16 @@ impl IntegrationHandle {
         registered: &Registered,
         row: &Integration,
         update: &AccountUpdate,
+        metadata: Option<&Json>,
     ) -> Result<(), AccountError> {
         match (&row.credentials, update.credentials.is_empty()) {
             (None, true) => return Ok(()),
             (Some(_), true) => return Err(AccountError::OriginChanged),
             (_, false) => {}
         }
-        check_credentials(registered, &update.credentials).map_err(AccountError::Fields)?;
+        check_credentials(registered, &update.credentials)
+            .and_then(|credentials| check_account(registered, metadata, &credentials))
+            .map_err(AccountError::Fields)?;
         let shared = &*self.shared;
         shared
             .keys_verified()
@@ -221,21 +250,19 @@ impl IntegrationHandle {
         }
     }
 
-    /// Sets credentials beside those there are, comparing generations. They are meant for
-    /// `target`: where others moved the account elsewhere, they are not set.
+    /// Sets credentials beside those there are, comparing generations. They are meant for the
+    /// server of these settings: where others moved the account elsewhere, they are not set.
     async fn replace_credentials(
         &self,
         registered: &Registered,
         given: &BTreeMap<String, SecretString>,
-        target: Option<&Origin>,
+        metadata: Option<&Json>,
     ) -> Result<(), AccountError> {
-        if given.is_empty() {
-            return Ok(());
-        }
         let shared = &*self.shared;
+        let target = origin(registered, metadata);
         for _ in 0..MAX_TRIES {
             let row = self.get_row().await?;
-            if origin(registered, row.metadata.as_ref()).as_ref() != target {
+            if origin(registered, row.metadata.as_ref()) != target {
                 return Err(AccountError::Contended);
             }
             let opened = shared
@@ -253,6 +280,7 @@ impl IntegrationHandle {
             );
             let credentials =
                 check_credentials(registered, &texts).map_err(AccountError::Fields)?;
+            check_account(registered, metadata, &credentials).map_err(AccountError::Fields)?;
             let sealed = shared
                 .keys
                 .encryptor
@@ -320,6 +348,9 @@ impl IntegrationHandle {
             .await
             .map_err(AccountError::Credentials)?;
         let account = Account::of(&row, &credentials, &registered.settings.application);
+        if registered.base_url(&account) == Err(ProviderError::NoApi) {
+            return Err(AccountError::NoApi(row.provider));
+        }
         Ok(self.shared.probe(registered, &account).await)
     }
 

@@ -105,7 +105,9 @@ pub(super) fn provider_failed(error: &ProviderError) -> CallError {
         ProviderError::MissingCredential(_) | ProviderError::UnusableCredential(_) => {
             CallErrorKind::Credentials
         }
-        ProviderError::Metadata(_) | ProviderError::BaseUrl => CallErrorKind::Invalid,
+        ProviderError::Metadata(_) | ProviderError::BaseUrl | ProviderError::NoApi => {
+            CallErrorKind::Invalid
+        }
     };
     CallError::new(kind, error.to_string())
 }

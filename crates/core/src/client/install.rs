@@ -113,6 +113,8 @@ impl ScopedClient {
                 return Err(InstallError::Fields(errors.collect()));
             }
         };
+        let metadata = (!metadata.is_empty()).then_some(Json::Object(metadata));
+        check_account(registered, metadata.as_ref(), &credentials).map_err(InstallError::Fields)?;
         let interval = install
             .sync_interval_minutes
             .or_else(|| registered.provider.default_sync_interval());
@@ -128,7 +130,7 @@ impl ScopedClient {
             name: install.name,
             owner,
             credentials,
-            metadata: (!metadata.is_empty()).then_some(Json::Object(metadata)),
+            metadata,
             sync_interval_minutes: interval,
         })
     }
@@ -257,6 +259,21 @@ impl Shared {
         Ok(std::time::Duration::from_secs(
             u64::from(u32::from_le_bytes(random)) % seconds,
         ))
+    }
+}
+
+/// Asks the provider about an account whose fields are good.
+pub(super) fn check_account(
+    registered: &Registered,
+    metadata: Option<&Json>,
+    credentials: &Credentials,
+) -> Result<(), Vec<FieldError>> {
+    let account = Account::new(metadata, credentials, &registered.settings.application);
+    let errors = registered.provider.check(&account);
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
     }
 }
 

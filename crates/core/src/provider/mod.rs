@@ -32,6 +32,9 @@ pub enum ProviderError {
     /// The base URL is not one.
     #[error("the provider's base URL is not usable")]
     BaseUrl,
+    /// There is nothing to call.
+    #[error("the provider has no API to call: it only receives webhooks")]
+    NoApi,
 }
 
 /// Another system, as the pipeline sees it.
@@ -51,11 +54,18 @@ pub trait Provider: Send + Sync {
     /// The settings it takes. None of them is secret.
     fn metadata(&self) -> Fields;
 
+    /// What is wrong with an account beyond its single fields: two that belong together, or a value
+    /// that could never be used. Asked before an account is stored or changed.
+    fn check(&self, _account: &Account<'_>) -> Vec<FieldError> {
+        Vec::new()
+    }
+
     /// Where its API is for this account, without a path of its own or with a prefix.
     ///
     /// # Errors
     ///
-    /// Returns [`ProviderError`] where a setting that takes part in it is missing or wrong.
+    /// Returns [`ProviderError`] where a setting that takes part in it is missing or wrong, and
+    /// [`ProviderError::NoApi`] where it only receives webhooks.
     fn base_url(&self, account: &Account<'_>) -> Result<Url, ProviderError>;
 
     /// Puts the account's authentication on a request.
