@@ -16,7 +16,7 @@ const BREATHER: Duration = Duration::from_millis(200);
 pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) address: SocketAddr,
-    pub(crate) router: Router,
+    pub(crate) application: Router,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<HttpMetrics>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -39,7 +39,7 @@ impl Listener {
                             connections.spawn(connection::serve(
                                 stream,
                                 remote,
-                                self.router.clone(),
+                                self.application.clone(),
                                 self.limits,
                                 Arc::clone(&self.metrics),
                                 graceful.watcher(),

@@ -163,7 +163,7 @@ impl ServerBuilder {
             metrics: Arc::clone(&metrics),
             limit: self.limits.request,
         };
-        let router = routes
+        let application = routes
             .merge(admin::live_route())
             .fallback(problem::not_found)
             .method_not_allowed_fallback(problem::method_not_allowed)
@@ -171,7 +171,7 @@ impl ServerBuilder {
         Ok(Listener {
             address: socket.local_addr().map_err(refused)?,
             socket,
-            router,
+            application,
             limits: self.limits,
             metrics,
             clock: Arc::clone(&self.clock),
@@ -238,12 +238,11 @@ impl Server {
                 stop.await;
                 operations.readiness.stop();
             };
-            let cut_off = match public {
-                Some(listener) => listener.run(stop).await,
-                None => {
-                    stop.await;
-                    0
-                }
+            let cut_off = if let Some(listener) = public {
+                listener.run(stop).await
+            } else {
+                stop.await;
+                0
             };
             // Nobody left to tell is no failure.
             let _ = public_ended.send(true);

@@ -275,7 +275,7 @@ async fn stopping_lets_requests_under_way_end() {
 #[tokio::test(start_paused = true)]
 async fn what_does_not_end_in_time_is_cut_off() {
     let limits = Limits {
-        request: Duration::from_secs(3600),
+        request: Duration::from_hours(1),
         ..Limits::default()
     };
     let (routes, entered, _release) = held();

@@ -196,7 +196,7 @@ pub(crate) async fn control_characters(kind: Kind) {
 }
 
 pub(crate) async fn receives_only(kind: Kind) {
-    let world = World::migrated(kind).await;
+    let world = World::new(kind).await;
     let secret = ["--credential", "webhook_secret=s3cr3t"];
     let mut install = vec!["install", "webhook", "--metadata", "scheme=hmac"];
     install.extend(secret);

@@ -91,6 +91,9 @@ impl Drop for Connected<'_> {
     }
 }
 
+/// One of a listener's counts.
+type Read = fn(&HttpMetrics) -> &AtomicU64;
+
 /// The counts of all listeners, each family once.
 pub(crate) struct Listeners(pub(crate) Vec<std::sync::Arc<HttpMetrics>>);
 
@@ -136,7 +139,6 @@ impl Collect for Listeners {
                 .suffixed("_sum", &labels[..1], seconds)
                 .suffixed("_count", &labels[..1], all as f64);
         }
-        type Read = fn(&HttpMetrics) -> &AtomicU64;
         let families: [(Kind, &'static str, &'static str, Read); 3] = [
             (
                 Kind::Counter,
