@@ -2,12 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 use integrations::{
-    id::RequestId,
+    id::{LogId, RequestId},
+    idempotency::ReservationState,
     integration::{HealthStatus, IntegrationRef, Owner},
-    value::KeyId,
+    value::{IdempotencyKey, KeyId},
 };
 
 use super::values::{self, Interval, Pair, SecretPair, Status, Text};
@@ -45,6 +47,15 @@ pub(crate) enum Command {
     Request(RequestArgs),
     /// The calls that were made
     Requests(RequestsArgs),
+    /// What was done, as a tree
+    Logs(LogsArgs),
+    /// The circuit of an integration: how it stands, and holding it open or closed
+    Circuit(CircuitArgs),
+    /// The budgets of an integration: what is used, and setting another
+    RateLimit(RateLimitArgs),
+    /// The keys of at-most-once calls
+    #[command(subcommand)]
+    Idempotency(IdempotencyCommand),
     /// See it work: a database, a stand-in for GitHub, and a few calls
     Demo,
     /// Completions for a shell
@@ -208,6 +219,27 @@ pub(crate) struct RequestsArgs {
     /// No older than this, such as 15m, 24h or 7d
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) since: Option<Duration>,
+    /// Before this instant
+    #[arg(long, value_name = "TIME", conflicts_with = "follow")]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// To this endpoint, as it is listed
+    #[arg(long)]
+    pub(crate) endpoint: Option<Text>,
+    /// With this method
+    #[arg(long, value_parser = values::method)]
+    pub(crate) method: Option<http::Method>,
+    /// Under this idempotency key
+    #[arg(long)]
+    pub(crate) key: Option<IdempotencyKey>,
+    /// With this id of the provider
+    #[arg(long, value_name = "ID")]
+    pub(crate) provider_request: Option<Text>,
+    /// This first attempt and its retries
+    #[arg(long, value_name = "ID", value_parser = values::request_id)]
+    pub(crate) chain: Option<RequestId>,
+    /// About this entity of the application, or all of a type
+    #[arg(long, value_name = "TYPE[:ID]", value_parser = values::Related::read)]
+    pub(crate) related: Option<values::Related>,
     /// At most so many
     #[arg(long, default_value_t = 50, value_parser = value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
@@ -224,6 +256,173 @@ pub(crate) enum RequestsCommand {
         #[arg(value_parser = values::request_id)]
         id: RequestId,
     },
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct LogsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<LogsCommand>,
+    /// Of this integration
+    #[arg(long, value_name = "ID")]
+    pub(crate) integration: Option<IntegrationRef>,
+    /// success, failed, processing, or what else the application writes
+    #[arg(long)]
+    pub(crate) status: Option<Text>,
+    /// No older than this, such as 15m, 24h or 7d
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) since: Option<Duration>,
+    /// With this name
+    #[arg(long)]
+    pub(crate) operation: Option<Text>,
+    /// About this id of the other system
+    #[arg(long, value_name = "ID")]
+    pub(crate) external_id: Option<Text>,
+    /// Only those that are part of no other
+    #[arg(long)]
+    pub(crate) roots: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// Go on with operations as they begin, the oldest first
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum LogsCommand {
+    /// One operation and everything below it
+    Show {
+        /// Its number
+        #[arg(value_parser = values::log_id)]
+        id: LogId,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct CircuitArgs {
+    /// The integration's number or uid
+    pub(crate) id: IntegrationRef,
+    #[command(subcommand)]
+    pub(crate) action: CircuitAction,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CircuitAction {
+    /// How it stands
+    Status,
+    /// Reject every call
+    Open(UntilArgs),
+    /// Let every call pass
+    Close(UntilArgs),
+    /// Leave it to itself again, closed and with nothing counted
+    Auto,
+}
+
+#[derive(Args)]
+pub(crate) struct UntilArgs {
+    /// Until this instant, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<DateTime<Utc>>,
+}
+
+#[derive(Args)]
+pub(crate) struct RateLimitArgs {
+    /// The integration's number or uid
+    pub(crate) id: IntegrationRef,
+    #[command(subcommand)]
+    pub(crate) action: RateLimitAction,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RateLimitAction {
+    /// What is used, and what was set
+    Show,
+    /// Set a budget in place of the provider's
+    Set(RateLimitSet),
+    /// Go back to the provider's budgets
+    Clear,
+}
+
+#[derive(Args)]
+pub(crate) struct RateLimitSet {
+    /// So many calls
+    #[arg(long, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// In each window, such as 60s or 1h
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) window: Duration,
+    /// The window moves with the time, instead of beginning anew
+    #[arg(long)]
+    pub(crate) sliding: bool,
+    /// Until this instant, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<DateTime<Utc>>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum IdempotencyCommand {
+    /// The keys on file, the newest first
+    List(KeyListArgs),
+    /// What is on file for a key, the answer included
+    Show {
+        /// The integration's number or uid
+        id: IntegrationRef,
+        /// The key
+        key: IdempotencyKey,
+    },
+    /// Settle a key whose outcome nobody knows
+    Resolve(KeyResolveArgs),
+    /// Let a key run again
+    Release(KeyReleaseArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct KeyListArgs {
+    /// Of this integration
+    #[arg(long, value_name = "ID")]
+    pub(crate) integration: Option<IntegrationRef>,
+    /// In this state: reserved, succeeded or unknown
+    #[arg(long, value_parser = values::reservation_state)]
+    pub(crate) state: Option<ReservationState>,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Args)]
+pub(crate) struct KeyResolveArgs {
+    /// The integration's number or uid
+    pub(crate) id: IntegrationRef,
+    /// The key
+    pub(crate) key: IdempotencyKey,
+    #[command(flatten)]
+    pub(crate) outcome: KeyOutcome,
+    /// How that is known
+    #[arg(long)]
+    pub(crate) reason: Option<Text>,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct KeyOutcome {
+    /// The work was done: it is never done again under this key
+    #[arg(long)]
+    pub(crate) succeeded: bool,
+    /// It was not: the key is free
+    #[arg(long)]
+    pub(crate) did_not_happen: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct KeyReleaseArgs {
+    /// The integration's number or uid
+    pub(crate) id: IntegrationRef,
+    /// The key
+    pub(crate) key: IdempotencyKey,
+    /// Also where a call is on its way, which may do the work twice
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args)]

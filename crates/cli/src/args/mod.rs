@@ -9,11 +9,12 @@ use clap::{Parser, ValueEnum};
 
 pub(crate) use self::{
     commands::{
-        Command, CompletionsArgs, Dialect, InstallArgs, KeysCommand, ListArgs, MigrateArgs,
-        MigrationsCommand, PublishArgs, RemoveArgs, RequestArgs, RequestsArgs, RequestsCommand,
-        TestArgs, UpdateArgs,
+        CircuitAction, CircuitArgs, Command, CompletionsArgs, Dialect, IdempotencyCommand,
+        InstallArgs, KeyListArgs, KeyReleaseArgs, KeyResolveArgs, KeysCommand, ListArgs, LogsArgs,
+        LogsCommand, MigrateArgs, MigrationsCommand, PublishArgs, RateLimitAction, RateLimitArgs,
+        RateLimitSet, RemoveArgs, RequestArgs, RequestsArgs, RequestsCommand, TestArgs, UpdateArgs,
     },
-    values::{Pair, SecretPair, SecretSource},
+    values::{Pair, Related, SecretPair, SecretSource},
 };
 
 const ENVIRONMENT: &str = "\

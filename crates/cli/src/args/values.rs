@@ -3,9 +3,10 @@
 use std::{convert::Infallible, time::Duration};
 
 use integrations::{
-    id::RequestId,
+    id::{LogId, RequestId},
+    idempotency::ReservationState,
     integration::{HealthStatus, Owner, OwnerId},
-    request::{FailureClass, OutcomeFilter},
+    request::{FailureClass, OutcomeFilter, RelatedId},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -183,6 +184,61 @@ pub(super) fn request_id(text: &str) -> Result<RequestId, &'static str> {
     match text.parse() {
         Ok(id) if id >= 1 => Ok(RequestId(id)),
         _ => Err("expected the number of a request"),
+    }
+}
+
+/// Reads the number of an operation.
+pub(super) fn log_id(text: &str) -> Result<LogId, &'static str> {
+    match text.parse() {
+        Ok(id) if id >= 1 => Ok(LogId(id)),
+        _ => Err("expected the number of an operation"),
+    }
+}
+
+/// Reads the state of a key that this version knows.
+pub(super) fn reservation_state(text: &str) -> Result<ReservationState, String> {
+    if ReservationState::KNOWN.contains(&text) {
+        return Ok(text.into());
+    }
+    Err(format!(
+        "expected one of {}",
+        ReservationState::KNOWN.join(", ")
+    ))
+}
+
+/// An entity of the application, or a type of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Related(pub(crate) String, Option<RelatedId>);
+
+impl Related {
+    /// Reads `TYPE` or `TYPE:ID`; an id of digits is a number.
+    pub(super) fn read(text: &str) -> Result<Self, &'static str> {
+        let (kind, id) = match text.split_once(':') {
+            Some((kind, id)) => (kind, Some(id)),
+            None => (text, None),
+        };
+        if kind.is_empty() || id == Some("") {
+            return Err("expected TYPE or TYPE:ID");
+        }
+        let id = id.map(|id| match id.parse() {
+            Ok(number) => RelatedId::Number(number),
+            Err(_) => RelatedId::Text(id.to_owned()),
+        });
+        Ok(Self(kind.to_owned(), id))
+    }
+
+    pub(crate) fn number(&self) -> Option<i64> {
+        match &self.1 {
+            Some(RelatedId::Number(id)) => Some(*id),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn text(&self) -> Option<String> {
+        match &self.1 {
+            Some(RelatedId::Text(id)) => Some(id.clone()),
+            _ => None,
+        }
     }
 }
 

@@ -1,13 +1,18 @@
 //! The commands, one module each.
 
+mod circuit;
 mod completions;
 mod demo;
+mod follow;
+mod idempotency;
 mod install;
 mod keys;
 mod list;
+mod logs;
 mod migrate;
 mod providers;
 mod publish;
+mod rate_limit;
 mod remove;
 mod request;
 mod requests;
@@ -19,7 +24,7 @@ mod update;
 mod view;
 
 use crate::{
-    args::{Command, KeysCommand, MigrationsCommand, RequestsCommand},
+    args::{Command, KeysCommand, LogsCommand, MigrationsCommand, RequestsCommand},
     context::Context,
     exit::Outcome,
 };
@@ -45,6 +50,13 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
             Some(RequestsCommand::Show { id }) => requests::show(context, id).await,
             None => requests::list(context, args).await,
         },
+        Command::Logs(args) => match args.command {
+            Some(LogsCommand::Show { id }) => logs::show(context, id).await,
+            None => logs::list(context, args).await,
+        },
+        Command::Circuit(args) => circuit::run(context, args).await,
+        Command::RateLimit(args) => rate_limit::run(context, args).await,
+        Command::Idempotency(command) => idempotency::run(context, command).await,
         Command::Demo => demo::run(context).await,
         Command::Completions(args) => completions::run(context, &args),
     }

@@ -1,19 +1,20 @@
 //! `requests` and `requests show`
 
-use std::{collections::HashSet, time::Duration};
-
 use chrono::{DateTime, Utc};
 use integrations::{
     id::RequestId,
     integration::Scope,
     request::{Request, RequestFilter},
     store::{PageRequest, Ports},
-    time::{earlier, later},
+    time::earlier,
 };
 
-use super::view;
+use super::{
+    follow::{Followed, follow},
+    view,
+};
 use crate::{
-    args::{Format, RequestsArgs},
+    args::{Related, RequestsArgs},
     context::{self, Context},
     exit::{Exit, Failure, Outcome},
     output::{Row, table::Column},
@@ -31,12 +32,11 @@ pub(super) const COLUMNS: [Column; 9] = [
     Column::left("ERROR"),
 ];
 
-/// How often `--follow` looks.
-const EVERY: Duration = Duration::from_secs(1);
-
-/// How far back `--follow` looks: processes take ids in blocks and have clocks of their own, so
-/// neither id nor time alone says what is new.
-const OVERLAP: Duration = Duration::from_secs(30);
+const FOLLOWED: Followed<Request> = Followed {
+    columns: &COLUMNS,
+    key: |request| (request.attempt.created_at, request.id.0),
+    row,
+};
 
 /// The newest requests first.
 pub(super) async fn list(context: &Context, args: RequestsArgs) -> Outcome {
@@ -45,16 +45,35 @@ pub(super) async fn list(context: &Context, args: RequestsArgs) -> Outcome {
         Some(id) => Some(context::integration(&ports, id).await?.id),
         None => None,
     };
+    let related = args.related;
+    let now = ports.clock.now();
     let filter = RequestFilter {
         integration_id,
         outcome: args.status.map(|status| status.0),
-        since: args.since.map(|since| earlier(ports.clock.now(), since)),
-        ..RequestFilter::default()
+        since: args.since.map(|since| earlier(now, since)),
+        until: args.until,
+        endpoint: args.endpoint,
+        method: args.method.map(|method| method.to_string()),
+        idempotency_key: args.key,
+        provider_request_id: args.provider_request,
+        chain: args.chain,
+        related_type: related.as_ref().map(|related| related.0.clone()),
+        related_id: related.as_ref().and_then(Related::number),
+        related_key: related.as_ref().and_then(Related::text),
     };
-    let found = page(&ports, &filter, args.limit).await?;
     if args.follow {
-        return follow(context, &ports, filter, found).await;
+        let read = |since: Option<DateTime<Utc>>, newest| {
+            let filter = RequestFilter {
+                since,
+                ..filter.clone()
+            };
+            let ports = ports.clone();
+            async move { page(&ports, &filter, newest).await }
+        };
+        let clock = &*ports.clock;
+        return follow(context, clock, &FOLLOWED, filter.since, args.limit, read).await;
     }
+    let found = page(&ports, &filter, PageRequest::newest(args.limit)).await?;
     let rows = found.iter().map(row).collect();
     context
         .output
@@ -62,77 +81,9 @@ pub(super) async fn list(context: &Context, args: RequestsArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-async fn page(ports: &Ports, filter: &RequestFilter, limit: u32) -> Outcome<Vec<Request>> {
-    let page = PageRequest::newest(limit);
-    Ok(ports
-        .requests
-        .query(filter, &Scope::Operator, &page)
-        .await?
-        .items)
-}
-
-/// Prints what there is, the oldest first, and then what comes, until it is stopped.
-async fn follow(
-    context: &Context,
-    ports: &Ports,
-    mut filter: RequestFilter,
-    found: Vec<Request>,
-) -> Outcome {
-    let began = ports.clock.now();
-    let mut seen = Seen::default();
-    let mut first = context.output.format() == Format::Table;
-    let mut new = seen.take_new(found);
-    loop {
-        let rows: Vec<Row> = new.iter().map(row).collect();
-        if first || !rows.is_empty() {
-            context.output.rows(&COLUMNS, &rows, first)?;
-            first = false;
-        }
-        let now = ports.clock.now();
-        ports.clock.sleep_until(later(now, EVERY)).await;
-        let since = earlier(now, OVERLAP);
-        filter.since = Some(filter.since.unwrap_or(since).max(since));
-        let found = page(ports, &filter, PageRequest::MAX_LIMIT).await?;
-        // What was there before is shown up to --limit, and the rest of it is not new.
-        let found = found.into_iter().filter(|r| r.attempt.created_at >= began);
-        new = seen.take_new(found.collect());
-        seen.forget(since);
-    }
-}
-
-/// The requests that were printed, for as long as they may be found again.
-#[derive(Default)]
-struct Seen {
-    ids: HashSet<RequestId>,
-    times: Vec<(DateTime<Utc>, RequestId)>,
-}
-
-impl Seen {
-    /// Those that are new, the oldest first.
-    fn take_new(&mut self, found: Vec<Request>) -> Vec<Request> {
-        let mut new: Vec<_> = found
-            .into_iter()
-            .filter(|r| self.ids.insert(r.id))
-            .collect();
-        new.sort_by_key(|request| (request.attempt.created_at, request.id));
-        self.times.extend(
-            new.iter()
-                .map(|request| (request.attempt.created_at, request.id)),
-        );
-        new
-    }
-
-    /// Forgets those that lie before what is looked at.
-    fn forget(&mut self, before: DateTime<Utc>) {
-        let ids = &mut self.ids;
-        self.times.retain(|(at, id)| {
-            let keep = *at >= before;
-            if !keep {
-                ids.remove(id);
-            }
-            keep
-        });
-    }
+async fn page(ports: &Ports, filter: &RequestFilter, page: PageRequest) -> Outcome<Vec<Request>> {
+    let requests = &ports.requests;
+    Ok(requests.query(filter, &Scope::Operator, &page).await?.items)
 }
 
 pub(super) fn row(request: &Request) -> Row {

@@ -4,8 +4,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use integrations::{
     integration::{HealthStatus, Integration, OwnerId},
     request::{FailureClass, RelatedId, Request, RequestSummary},
+    value::IdempotencyKey,
 };
 use serde_json::{Value as Json, json};
+
+use crate::exit::{Failure, Outcome};
 
 /// Where there is nothing to show.
 pub(super) const NONE: &str = "-";
@@ -17,6 +20,14 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
 
 pub(super) fn time_or_none(at: Option<DateTime<Utc>>) -> String {
     at.map_or_else(|| NONE.to_owned(), time)
+}
+
+/// Refuses an override that has ended already (CLI-08).
+pub(super) fn check_until(until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Outcome<()> {
+    match until {
+        Some(until) if until <= now => Err(Failure::usage("--until must be in the future")),
+        _ => Ok(()),
+    }
 }
 
 /// A value, or what stands for none.
@@ -164,7 +175,10 @@ pub(super) fn request_json(request: &Request) -> Json {
         "provider_request_id": attempt.provider_request_id,
         "request_data": attempt.request_data,
         "response_data": attempt.response_data,
+        "idempotency_key": attempt.idempotency_key.as_ref().map(IdempotencyKey::as_str),
         "related": related,
+        "cache_hits": request.cache_hits,
+        "stale_hits": request.stale_hits,
         "created_at": time(attempt.created_at),
     })
 }
@@ -189,11 +203,20 @@ pub(super) fn request_fields(request: &Request) -> Vec<(&'static str, String)> {
                 .map_or_else(|| NONE.to_owned(), |ms| format!("{ms} ms")),
         ),
         ("attempt", attempt.attempt.to_string()),
+        ("retry of", or_none(attempt.retry_of)),
+        ("idempotency key", or_none(attempt.idempotency_key.as_ref())),
         (
             "provider's id",
             or_none(attempt.provider_request_id.as_ref()),
         ),
         ("sent", or_none(attempt.request_data.as_ref())),
         ("answer", or_none(attempt.response_data.as_ref())),
+        (
+            "served from the cache",
+            format!(
+                "{} times, and {} stale",
+                request.cache_hits, request.stale_hits
+            ),
+        ),
     ]
 }

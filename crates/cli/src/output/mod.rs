@@ -100,6 +100,22 @@ impl Output {
         }
     }
 
+    /// A tree: indented rows for people, one nested document for programs.
+    pub(crate) fn tree(
+        &self,
+        columns: &[Column],
+        rows: &[Vec<String>],
+        json: &Json,
+    ) -> Outcome<()> {
+        match self.format {
+            Format::Table => {
+                self.text(&table::render(columns, rows, self.width, self.stdout, true))
+            }
+            Format::Json => self.text(&json::pretty(json)),
+            Format::Ndjson => self.text(&json::compact(json)),
+        }
+    }
+
     /// Rows of a list that goes on: lines of a table, else one JSON document a line.
     pub(crate) fn rows(&self, columns: &[Column], rows: &[Row], titles: bool) -> Outcome<()> {
         if self.format == Format::Table {

@@ -186,7 +186,22 @@ pub(crate) async fn filters(kind: Kind) {
     assert_eq!(count(&["--status", "5xx"]), 1);
     assert_eq!(count(&["--since", "1h", "--integration", &id]), 3);
     assert_eq!(count(&["--limit", "2"]), 2);
+    assert_eq!(count(&["--endpoint", "/nowhere"]), 1);
+    assert_eq!(count(&["--method", "get"]), 3);
+    assert_eq!(count(&["--method", "POST"]), 0);
+    assert_eq!(count(&["--key", "k"]), 0);
+    assert_eq!(count(&["--related", "ticket:7"]), 0);
+    assert_eq!(count(&["--until", "2026-01-01T00:00:00Z"]), 0);
+    let oldest = world.run(&["requests"]).ok().json()[2].clone();
+    let theirs = oldest["provider_request_id"].as_str().unwrap();
+    assert_eq!(count(&["--provider-request", theirs]), 1);
+    assert_eq!(count(&["--chain", &oldest["id"].to_string()]), 1);
+    assert_eq!(
+        (&oldest["cache_hits"], &oldest["stale_hits"]),
+        (&json!(0), &json!(0))
+    );
     world.run(&["requests", "--status", "good"]).exits(2);
+    world.run(&["requests", "--until", "soon"]).exits(2);
     world.run(&["requests", "--since", "1 day"]).exits(2);
 
     let newest = world.newest();

@@ -1,6 +1,6 @@
 //! Every scenario on both databases.
 
-use crate::{accounts, calls, schema, secrets, world::Kind};
+use crate::{accounts, calls, logs, operator, schema, secrets, world::Kind};
 
 macro_rules! on_both {
     ($($scenario:path as $name:ident),+ $(,)?) => {
@@ -45,6 +45,11 @@ on_both! {
     calls::bodies as bodies_are_recorded_as_text_markers_and_cuts,
     calls::filters as requests_are_filtered_and_shown,
     calls::follow as follow_goes_on_with_new_calls,
+    operator::circuit as a_circuit_is_held_open_and_closed_and_let_go,
+    operator::rate_limit as a_budget_is_set_and_cleared,
+    operator::idempotency as keys_are_listed_shown_resolved_and_released,
+    logs::tree as operations_are_listed_and_shown_as_a_tree,
+    logs::follow as follow_goes_on_with_new_operations,
     secrets::nowhere as the_token_is_found_nowhere,
     secrets::wrong_key as another_key_exits_5,
     secrets::sources as credentials_come_from_file_variable_and_input,

@@ -9,6 +9,8 @@
 mod accounts;
 mod calls;
 mod databases;
+mod logs;
+mod operator;
 mod schema;
 mod secrets;
 mod usage;

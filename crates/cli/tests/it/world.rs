@@ -8,6 +8,7 @@ use std::{
     thread,
 };
 
+use integrations::{PgStore, SqliteStore, store::Ports};
 use integrations_testkit::twin::github::{DEFAULT_TOKEN, GithubTwin};
 use serde_json::Value as Json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
@@ -150,6 +151,22 @@ impl World {
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         finish(self.command(args))
+    }
+
+    /// The database, as an application beside the command has it.
+    pub(crate) async fn ports(&self) -> Ports {
+        match self.kind {
+            Kind::Sqlite => {
+                let options = SqliteStore::connect(&self.url).unwrap();
+                let options = options.prefix(&self.prefix).unwrap();
+                options.open().await.unwrap().into()
+            }
+            Kind::Postgres => {
+                let options = PgStore::connect(&self.url).unwrap();
+                let options = options.prefix(&self.prefix).unwrap();
+                options.open().await.unwrap().into()
+            }
+        }
     }
 
     /// Runs statements of our own.

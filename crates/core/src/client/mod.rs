@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod install;
 mod keys;
+mod operate;
 mod sdk;
 mod services;
 mod settle;
@@ -35,6 +36,7 @@ pub use call::{Call, CallAt};
 pub use error::{CallError, CallErrorKind};
 pub use install::{Install, InstallError, PreparedInstall, ProbeReport};
 pub use keys::{KeyMismatch, verify_keys};
+pub use operate::{CircuitControl, ControlError, KeyControl, RateLimitControl};
 pub use sdk::{CallContext, Reported};
 pub use settle::UnrecordedPolicy;
 

@@ -10,4 +10,5 @@ mod acme;
 mod calls;
 mod faults;
 mod health;
+mod operate;
 mod sdk;
