@@ -81,4 +81,5 @@ pub mod transport;
 pub mod value;
 pub mod wake;
 pub mod webhook;
+pub mod work;
 pub mod worker;

@@ -44,7 +44,10 @@ impl IntegrationHandle {
         let sent = shared
             .attempt(connection.registered, &account, &draft)
             .await?;
-        let attempted = attempted(shared, &connection, &redactor, &draft, &sent);
+        let attempted = Attempted {
+            sync_log_id: self.sync_log_id,
+            ..attempted(shared, &connection, &redactor, &draft, &sent)
+        };
         let settled = shared.settle(&connection.integration, attempted).await;
         conclude(sent, settled)
     }
@@ -159,6 +162,7 @@ fn attempted(
         provider_request_id,
         duration_ms: sent.duration_ms,
         related: draft.related.clone(),
+        sync_log_id: None,
     }
 }
 

@@ -12,6 +12,7 @@ mod events;
 mod install;
 mod keys;
 mod operate;
+mod pause;
 mod sdk;
 mod services;
 mod settle;
@@ -23,6 +24,8 @@ use tokio::sync::OnceCell;
 use crate::{
     body::BodyCaps,
     encryptor::Keys,
+    event::{Event, EventKind},
+    id::{IntegrationId, LogId},
     integration::{HealthPolicy, IntegrationRef, Owner, Scope},
     provider::ProviderRegistry,
     store::Ports,
@@ -122,6 +125,19 @@ impl IntegrationClient {
         &self.shared.ports
     }
 
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.shared.keys
+    }
+
+    /// Tells sinks of something that happened to an integration.
+    pub(crate) fn tell(&self, integration_id: IntegrationId, kind: EventKind) {
+        self.shared.events.emit(Event {
+            at: self.shared.ports.clock.now(),
+            integration_id: Some(integration_id),
+            kind,
+        });
+    }
+
     /// Compares this process's keys with those the database is sealed with. Calls do so by
     /// themselves before the first credential is opened or sealed; a program does it when it
     /// starts.
@@ -163,6 +179,7 @@ impl ScopedClient {
             shared: Arc::clone(&self.shared),
             scope: self.scope.clone(),
             reference: integration.into(),
+            sync_log_id: None,
         }
     }
 }
@@ -173,6 +190,8 @@ pub struct IntegrationHandle {
     shared: Arc<Shared>,
     scope: Scope,
     reference: IntegrationRef,
+    /// The sync its calls are part of.
+    sync_log_id: Option<LogId>,
 }
 
 impl fmt::Debug for IntegrationHandle {
@@ -213,6 +232,12 @@ verbs_first! {
 }
 
 impl IntegrationHandle {
+    /// The same handle for calls that are part of a sync.
+    pub(crate) fn during_sync(mut self, log_id: Option<LogId>) -> Self {
+        self.sync_log_id = log_id;
+        self
+    }
+
     /// A call whose method comes last: `at("/issues").query("state", "open").get()`.
     pub fn at(&self, endpoint: impl Into<String>) -> CallAt {
         CallAt(Call::new(self.clone(), http::Method::GET, endpoint.into()))

@@ -183,6 +183,7 @@ impl IntegrationHandle {
                 .map(|id| redactor.text(&id).into_owned()),
             duration_ms: i32::try_from(duration.as_millis()).unwrap_or(i32::MAX),
             related: None,
+            sync_log_id: self.sync_log_id,
         };
         let settled = shared.settle(&connection.integration, attempted).await;
         match (result, settled) {

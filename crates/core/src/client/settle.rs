@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use super::{CallError, CallErrorKind, Shared};
 use crate::{
     event::{Event, EventKind},
-    id::RequestId,
+    id::{LogId, RequestId},
     integration::{AuthorizationStatus, HealthStatus, HealthVerdict, Integration},
     request::{CallOutcome, FailureClass, NewRequest, Recorded, Related},
 };
@@ -25,6 +25,7 @@ pub(super) struct Attempted {
     pub(super) provider_request_id: Option<String>,
     pub(super) duration_ms: i32,
     pub(super) related: Option<Related>,
+    pub(super) sync_log_id: Option<LogId>,
 }
 
 /// What to do when a call was made and its row cannot be written.
@@ -105,7 +106,7 @@ impl Shared {
             retry_of: None,
             attempt: 1,
             related: attempted.related,
-            sync_log_id: None,
+            sync_log_id: attempted.sync_log_id,
             created_at: self.ports.clock.now(),
         };
         CallOutcome {

@@ -4,6 +4,7 @@ mod account;
 mod capability;
 mod fields;
 mod registry;
+mod sync;
 mod webhook_source;
 
 use url::{Origin, Url};
@@ -14,6 +15,7 @@ pub use account::{Account, Credentials, CredentialsFormatError};
 pub use capability::*;
 pub use fields::{Field, FieldError, FieldKind, Fields};
 pub use registry::{DuplicateProvider, ProviderRegistry, ProviderSettings, Registered};
+pub use sync::*;
 pub use webhook_source::WebhookSource;
 
 /// A provider could not do what it was asked for an account.
@@ -101,6 +103,16 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// Has records that are enumerated whole at each sync.
+    fn scheduled_sync(&self) -> Option<&dyn ScheduledSync> {
+        None
+    }
+
+    /// Has records and can tell those that changed.
+    fn incremental_sync(&self) -> Option<&dyn IncrementalSync> {
+        None
+    }
+
     /// Can be asked whether an account works.
     fn health_check(&self) -> Option<&dyn HealthCheck> {
         None
@@ -126,6 +138,8 @@ pub trait Provider: Send + Sync {
 #[must_use]
 pub fn capabilities(provider: &dyn Provider) -> Vec<&'static str> {
     [
+        ("scheduled sync", provider.scheduled_sync().is_some()),
+        ("incremental sync", provider.incremental_sync().is_some()),
         ("health check", provider.health_check().is_some()),
         ("redaction", provider.redaction().is_some()),
         (

@@ -1,6 +1,7 @@
 //! Syncs: runs, their items, and the records they are versions of.
 
 mod checkpoint;
+pub mod engine;
 mod item;
 mod run;
 mod store;
