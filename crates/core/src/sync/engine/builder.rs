@@ -4,7 +4,6 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use super::{
     Inner, ItemHandler, SyncEngine, SyncPolicy,
-    bell::Bell,
     handler::{Handlers, Handling},
 };
 use crate::{
@@ -140,7 +139,6 @@ impl SyncEngineBuilder {
                 policy: self.policy,
                 handlers: self.handlers,
                 holder,
-                items: Bell::new(),
             }),
         })
     }

@@ -13,6 +13,7 @@ use crate::{
     sync::{ItemAdded, NewItem, PageAdded, PageEnd, RunPage, SyncRun},
     time::later,
     value::cut_chars,
+    wake::WakeChannel,
     work::Stop,
 };
 
@@ -215,7 +216,7 @@ impl Enumeration<'_> {
         }
         self.finalisable = finalisable;
         if open > 0 {
-            self.engine.items.ring();
+            ports.wake.ring(WakeChannel::Items);
         }
         Ok(Stored::Yes)
     }

@@ -8,7 +8,6 @@
 //! one is picked up where it was: claims on integrations and items are leases, and runs that
 //! nobody ended are ended by the next scheduler.
 
-mod bell;
 mod builder;
 mod enumerator;
 mod finaliser;
@@ -45,7 +44,7 @@ pub use policy::SyncPolicy;
 pub use round::{RoundReport, StreamReport};
 pub use worker::{HandledCounts, WorkScope};
 
-use self::{bell::Bell, handler::Handlers, round::RoundRequest};
+use self::{handler::Handlers, round::RoundRequest};
 
 /// Keeps integrations in step with the other side. Cheap to clone.
 ///
@@ -61,8 +60,6 @@ struct Inner {
     policy: SyncPolicy,
     handlers: Handlers,
     holder: HolderName,
-    /// Items can be claimed.
-    items: Bell,
 }
 
 impl fmt::Debug for SyncEngine {

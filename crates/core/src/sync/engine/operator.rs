@@ -9,6 +9,7 @@ use crate::{
     store::{Page, PageRequest, StoreError},
     sync::{Finalised, ItemDecided, ItemDecision, ItemFilter, ItemVerdict, SyncItem, SyncRun},
     value::{StreamName, cut_chars},
+    wake::WakeChannel,
 };
 
 /// The most characters of a reason.
@@ -94,7 +95,8 @@ impl Items {
     /// Returns a [`StoreError`]; nothing is changed then.
     pub async fn retry(&self, ids: &[SyncItemId]) -> Result<Vec<ItemDecided>, StoreError> {
         let decided = self.decide(ids, &ItemVerdict::Retry).await?;
-        self.engine.items.ring();
+        let ports = self.engine.client.ports();
+        ports.wake.ring(WakeChannel::Items);
         Ok(decided)
     }
 

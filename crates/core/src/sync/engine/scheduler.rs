@@ -16,6 +16,7 @@ use crate::{
     sync::KindSelection,
     time::{earlier, later},
     value::ItemKind,
+    wake::WakeChannel,
     work::Stop,
 };
 
@@ -27,6 +28,7 @@ impl Inner {
     /// next page.
     pub(super) async fn schedule(self: Arc<Self>, stop: Stop) {
         let ports = self.client.ports();
+        let mut bell = ports.wake.listen(WakeChannel::Syncs);
         let mut rounds = JoinSet::new();
         let mut chores = Chores::new(ports.clock.now());
         while !stop.is_stopped() {
@@ -42,6 +44,7 @@ impl Inner {
             tokio::select! {
                 () = stop.stopped() => {}
                 Some(ended) = rounds.join_next() => note(ended),
+                () = bell.rung() => {}
                 () = ports.clock.sleep_until(poll) => {}
             }
         }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{Until, Worker, settler::Ended};
 use crate::{
@@ -14,22 +11,24 @@ use crate::{
     store::{StoreError, StoreErrorKind},
     sync::{ItemClaim, SyncItem},
     time::later,
+    wake::{WakeChannel, WakeListener},
 };
 
 /// The claiming side of a worker.
 pub(super) struct Claimer<'a> {
     worker: &'a Arc<Worker>,
     outcomes: &'a mpsc::Sender<Ended>,
-    bell: watch::Receiver<()>,
+    bell: Box<dyn WakeListener>,
     tasks: JoinSet<()>,
 }
 
 impl<'a> Claimer<'a> {
     pub(super) fn new(worker: &'a Arc<Worker>, outcomes: &'a mpsc::Sender<Ended>) -> Self {
+        let wake = &worker.engine.client.ports().wake;
         Self {
             worker,
             outcomes,
-            bell: worker.engine.items.listen(),
+            bell: wake.listen(WakeChannel::Items),
             tasks: JoinSet::new(),
         }
     }
@@ -90,7 +89,7 @@ impl<'a> Claimer<'a> {
         let poll = later(clock.now(), worker.engine.policy.poll);
         tokio::select! {
             () = worker.stop.stopped() => {}
-            _ = self.bell.changed() => {}
+            () = self.bell.rung() => {}
             () = worker.settled.notified() => {}
             () = clock.sleep_until(poll) => {}
         }
