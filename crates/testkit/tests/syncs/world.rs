@@ -44,7 +44,7 @@ pub(crate) struct Script(Arc<Mutex<Acts>>);
 
 #[derive(Debug, Default)]
 struct Acts {
-    acts: HashMap<String, VecDeque<Act>>,
+    to_come: HashMap<String, VecDeque<Act>>,
     handled: Vec<(String, i64)>,
     attempts: Vec<(String, i16, bool)>,
 }
@@ -53,12 +53,12 @@ impl Script {
     /// What happens at the attempts to come at a record, in order; then all goes well.
     pub(crate) fn on(&self, id: &str, acts: impl IntoIterator<Item = Act>) {
         let mut script = self.0.lock().unwrap();
-        let queue = script.acts.entry(id.to_owned()).or_default();
+        let queue = script.to_come.entry(id.to_owned()).or_default();
         queue.extend(acts);
     }
 
     pub(crate) fn forget(&self, id: &str) {
-        self.0.lock().unwrap().acts.remove(id);
+        self.0.lock().unwrap().to_come.remove(id);
     }
 
     /// Record and version of what was handled, in order.
@@ -95,7 +95,7 @@ impl ItemHandler for Script {
             let note = (record.id.clone(), attempt.attempt(), last);
             script.attempts.push(note);
             script
-                .acts
+                .to_come
                 .get_mut(&record.id)
                 .and_then(VecDeque::pop_front)
         };
@@ -233,12 +233,12 @@ impl World {
     /// The item of a record's last version.
     pub(crate) async fn item(&self, id: &str) -> SyncItem {
         let items = self.items().await.into_iter();
-        let of_record = items.filter(|item| {
+        let mut of_record = items.filter(|item| {
             item.external_id
                 .as_ref()
                 .is_some_and(|other| other.as_str() == id)
         });
-        of_record.last().unwrap()
+        of_record.next_back().unwrap()
     }
 
     pub(crate) async fn operations(&self) -> Vec<Operation> {
