@@ -24,8 +24,7 @@ use tokio::sync::OnceCell;
 use crate::{
     body::BodyCaps,
     encryptor::Keys,
-    event::{Event, EventKind},
-    id::{IntegrationId, LogId},
+    id::LogId,
     integration::{HealthPolicy, IntegrationRef, Owner, Scope},
     provider::ProviderRegistry,
     store::Ports,
@@ -123,19 +122,6 @@ impl IntegrationClient {
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.shared.ports
-    }
-
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.shared.keys
-    }
-
-    /// Tells sinks of something that happened to an integration.
-    pub(crate) fn tell(&self, integration_id: IntegrationId, kind: EventKind) {
-        self.shared.events.emit(Event {
-            at: self.shared.ports.clock.now(),
-            integration_id: Some(integration_id),
-            kind,
-        });
     }
 
     /// Compares this process's keys with those the database is sealed with. Calls do so by

@@ -87,7 +87,7 @@ impl Inner {
             duplicates = counts.duplicates,
             "a sync run ended"
         );
-        let tell = |kind| self.client.tell(run.integration_id, kind);
+        let tell = |kind| self.tell(run.integration_id, kind);
         tell(EventKind::SyncCompleted {
             run_id: run.id,
             succeeded: counts.succeeded,

@@ -26,7 +26,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     client::IntegrationClient,
-    id::SyncRunId,
+    event::{Event, EventKind},
+    id::{IntegrationId, SyncRunId},
     integration::{IntegrationChange, IntegrationRef, Refusal, Scope, SyncSelection},
     provider::SyncStream,
     store::StoreError,
@@ -351,5 +352,14 @@ impl Inner {
 
     fn now(&self) -> DateTime<Utc> {
         self.client.ports().clock.now()
+    }
+
+    /// Tells of something that happened to an integration, once it is committed.
+    fn tell(&self, integration_id: IntegrationId, kind: EventKind) {
+        self.client.emit(Event {
+            at: self.now(),
+            integration_id: Some(integration_id),
+            kind,
+        });
     }
 }

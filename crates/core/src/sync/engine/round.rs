@@ -210,7 +210,7 @@ impl Round<'_> {
                 if let Some(log_id) = run.log_id {
                     let operation = OPERATION.to_owned();
                     let started = EventKind::OperationStarted { log_id, operation };
-                    self.engine.client.tell(integration.id, started);
+                    self.engine.tell(integration.id, started);
                 }
                 Ok((run, false))
             }

@@ -201,7 +201,7 @@ impl Inner {
             } else {
                 EventKind::SyncStalenessRecovered
             };
-            self.client.tell(change.integration_id, kind);
+            self.tell(change.integration_id, kind);
         }
         Ok(())
     }

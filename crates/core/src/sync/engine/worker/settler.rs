@@ -194,7 +194,7 @@ impl Settler {
                 if let Some((integration_id, kind)) = about {
                     let item_id = settlement.id;
                     let failed = EventKind::SyncItemFailed { item_id, kind };
-                    self.worker.engine.client.tell(integration_id, failed);
+                    self.worker.engine.tell(integration_id, failed);
                 }
             }
         }
