@@ -98,6 +98,9 @@ impl Context {
         let mut builder = IntegrationClient::builder(ports, RingEncryptor::new(ring))
             .transport(transport)
             .health_policy(settings.health)
+            .retry_limits(settings.retry.clone())
+            .wait_limits(settings.rate_limit)
+            .circuit_policy(settings.circuit)
             .body_caps(settings.caps);
         for provider in providers {
             let key = provider.key();

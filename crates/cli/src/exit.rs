@@ -169,9 +169,15 @@ pub(crate) fn exit_of_call(error: &CallError) -> Exit {
     }
     match error.kind() {
         CallErrorKind::NotFound => Exit::NotFound,
-        CallErrorKind::Refused(_) | CallErrorKind::UnknownProvider | CallErrorKind::Invalid => {
-            Exit::Refused
-        }
+        CallErrorKind::Refused(_)
+        | CallErrorKind::UnknownProvider
+        | CallErrorKind::Invalid
+        | CallErrorKind::CircuitOpen { .. }
+        | CallErrorKind::RateLimited
+        | CallErrorKind::KeyInFlight
+        | CallErrorKind::KeyUnknown
+        | CallErrorKind::KeyMismatch
+        | CallErrorKind::KeyDone => Exit::Refused,
         CallErrorKind::Store => cause
             .and_then(|cause| cause.downcast_ref())
             .map_or(Exit::Failed, exit_of_store),

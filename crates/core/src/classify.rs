@@ -1,9 +1,11 @@
 //! What the end of an attempt means. Health, circuit and retries all go by this one verdict.
 
+use std::error::Error;
+
 use crate::{
-    provider::{Outcome, Provider},
+    provider::{Effect, Outcome, Provider},
     request::FailureClass,
-    transport::{TransportError, TransportErrorKind},
+    transport::{Reached, TransportError, TransportErrorKind},
     unwind::caught,
 };
 
@@ -46,7 +48,7 @@ pub const fn class_of_transport(error: &TransportError) -> FailureClass {
 pub fn class_of_error(
     provider: &dyn Provider,
     status: Option<u16>,
-    error: &(dyn std::error::Error + 'static),
+    error: &(dyn Error + 'static),
 ) -> FailureClass {
     let own = || provider.failure_classifier()?.classify_error(error);
     if let Some(class) = caught("failure classifier", own).flatten() {
@@ -55,14 +57,70 @@ pub fn class_of_error(
     if let Some(class) = status.and_then(class_of_status) {
         return class;
     }
+    transport_error(error).map_or(FailureClass::Unknown, class_of_transport)
+}
+
+/// What a status says about whether the request changed anything.
+#[must_use]
+pub const fn effect_of_status(status: u16) -> Effect {
+    match status {
+        200..300 => Effect::Happened,
+        408 | 409 => Effect::Unknown,
+        300..500 => Effect::DidNotHappen,
+        _ => Effect::Unknown,
+    }
+}
+
+/// What an answer says about whether the request changed anything, the provider's own verdict
+/// first.
+#[must_use]
+pub fn effect_of_answer(provider: &dyn Provider, outcome: &Outcome<'_>) -> Effect {
+    let own = || provider.failure_classifier()?.effect(outcome);
+    let by_status = || outcome.status.map_or(Effect::Unknown, effect_of_status);
+    caught("failure classifier", own)
+        .flatten()
+        .unwrap_or_else(by_status)
+}
+
+/// Whether a request that got no usable answer may have changed anything.
+#[must_use]
+pub const fn effect_of_transport(error: &TransportError) -> Effect {
+    match error.reached {
+        Reached::NotSent => Effect::DidNotHappen,
+        Reached::MaybeSent => Effect::Unknown,
+    }
+}
+
+/// Whether what an SDK failed with may have changed anything: by the status that was reported, a
+/// transport error in the chain, or what its class means. An error nobody can classify may.
+#[must_use]
+pub fn effect_of_error(
+    status: Option<u16>,
+    class: &FailureClass,
+    error: &(dyn Error + 'static),
+) -> Effect {
+    if let Some(status) = status {
+        return effect_of_status(status);
+    }
+    if let Some(transport) = transport_error(error) {
+        return effect_of_transport(transport);
+    }
+    match class {
+        FailureClass::Client | FailureClass::Throttle => Effect::DidNotHappen,
+        _ => Effect::Unknown,
+    }
+}
+
+/// The transport error in a chain of causes.
+fn transport_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TransportError> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(transport) = error.downcast_ref::<TransportError>() {
-            return class_of_transport(transport);
+        if let Some(transport) = error.downcast_ref() {
+            return Some(transport);
         }
         cause = error.source();
     }
-    FailureClass::Unknown
+    None
 }
 
 #[cfg(test)]
@@ -85,6 +143,29 @@ mod tests {
         ];
         for (status, class) in expected {
             assert_eq!(class_of_status(status), class, "{status}");
+        }
+    }
+
+    // DESIGN: what may have happened
+    #[test]
+    fn statuses_say_what_happened() {
+        use Effect::{DidNotHappen, Happened, Unknown};
+        let expected = [
+            (200, Happened),
+            (204, Happened),
+            (304, DidNotHappen),
+            (400, DidNotHappen),
+            (408, Unknown),
+            (409, Unknown),
+            (422, DidNotHappen),
+            (425, DidNotHappen),
+            (429, DidNotHappen),
+            (500, Unknown),
+            (501, Unknown),
+            (503, Unknown),
+        ];
+        for (status, effect) in expected {
+            assert_eq!(effect_of_status(status), effect, "{status}");
         }
     }
 }

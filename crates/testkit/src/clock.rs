@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::future::{Either, select};
 use integrations_core::time::{Clock, later, to_micros};
 use tokio::sync::watch;
 
@@ -16,6 +17,20 @@ const DEFAULT_START: i64 = 1_767_225_600;
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     reading: Arc<watch::Sender<Reading>>,
+    sleeping: Arc<watch::Sender<Vec<DateTime<Utc>>>>,
+}
+
+/// Somebody who sleeps, as long as it lives.
+struct Sleeper<'a>(&'a ManualClock, DateTime<Utc>);
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.0.sleeping.send_modify(|sleeping| {
+            if let Some(own) = sleeping.iter().position(|at| *at == self.1) {
+                sleeping.swap_remove(own);
+            }
+        });
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +48,7 @@ impl ManualClock {
                 now: to_micros(at),
                 monotonic: Duration::ZERO,
             })),
+            sleeping: Arc::default(),
         }
     }
 
@@ -42,6 +58,40 @@ impl ManualClock {
             reading.now = to_micros(later(reading.now, by));
             reading.monotonic = reading.monotonic.saturating_add(by);
         });
+    }
+
+    /// Waits until somebody sleeps on this clock; the first instant anybody wakes at.
+    ///
+    /// What lets time pass in a test waits for this first: moving the clock before the call under
+    /// test sleeps would leave it sleeping.
+    pub async fn next_wake(&self) -> DateTime<Utc> {
+        let mut sleeping = self.sleeping.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let found = sleeping.wait_for(|sleeping| !sleeping.is_empty()).await;
+        found
+            .ok()
+            .and_then(|sleeping| sleeping.iter().min().copied())
+            .unwrap_or_else(|| self.now())
+    }
+
+    /// Runs `work` to its end, moving the clock to the next instant anybody wakes at whenever
+    /// nothing else goes on. For a runtime of one thread and a store in memory.
+    pub async fn drive<T>(&self, work: impl Future<Output = T>) -> T {
+        /// Turns of the runtime after which everything that could go on has.
+        const TURNS: usize = 100;
+        let mut work = std::pin::pin!(work);
+        loop {
+            let idle = async {
+                for _ in 0..TURNS {
+                    tokio::task::yield_now().await;
+                }
+                self.next_wake().await
+            };
+            match select(&mut work, std::pin::pin!(idle)).await {
+                Either::Left((done, _)) => return done,
+                Either::Right((at, _)) => self.set(at.max(self.now())),
+            }
+        }
     }
 
     /// Moves the time to `at`, which may be earlier, as when somebody puts a system's clock back.
@@ -74,6 +124,11 @@ impl Clock for ManualClock {
     }
 
     async fn sleep_until(&self, at: DateTime<Utc>) {
+        if self.now() >= at {
+            return;
+        }
+        self.sleeping.send_modify(|sleeping| sleeping.push(at));
+        let _sleeper = Sleeper(self, at);
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self
             .reading
@@ -127,6 +182,19 @@ mod tests {
 
         let ((), ()) = join(sleeping, async { clock.advance(Duration::from_secs(1)) }).await;
         assert_eq!(clock.now(), at);
+    }
+
+    #[tokio::test]
+    async fn driving_passes_the_time_that_is_slept() {
+        let clock = ManualClock::default();
+        let start = clock.now();
+        let slept = clock.drive(async {
+            clock.sleep_until(start + Duration::from_secs(10)).await;
+            clock.sleep_until(start + Duration::from_secs(15)).await;
+            clock.now() - start
+        });
+        assert_eq!(slept.await.num_seconds(), 15);
+        assert_eq!(clock.next_wake().now_or_never(), None);
     }
 
     #[tokio::test]

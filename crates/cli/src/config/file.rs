@@ -14,6 +14,9 @@ pub(super) struct File {
     pub(super) listen_url: Option<String>,
     pub(super) prefix: Option<String>,
     pub(super) providers: BTreeMap<String, Provider>,
+    pub(super) retry: Retry,
+    pub(super) rate_limit: RateLimit,
+    pub(super) circuit: Circuit,
     pub(super) health: Health,
     pub(super) logging: Logging,
 }
@@ -25,6 +28,50 @@ pub(super) struct Provider {
     pub(super) base_url: Option<String>,
     pub(super) allow_private_network: Networks,
     pub(super) app: BTreeMap<String, Secret>,
+    pub(super) rate_limit: Budgets,
+}
+
+/// `[providers.KEY.rate_limit]`
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Budgets {
+    pub(super) per_second: Option<toml::Value>,
+    pub(super) per_minute: Option<toml::Value>,
+    pub(super) per_hour: Option<toml::Value>,
+    pub(super) per_day: Option<toml::Value>,
+    pub(super) sliding: bool,
+}
+
+/// `[retry]`
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Retry {
+    pub(super) read_attempts: Option<toml::Value>,
+    pub(super) write_attempts: Option<toml::Value>,
+    pub(super) retry_after_max_seconds: Option<toml::Value>,
+    pub(super) give_up_after_seconds: Option<toml::Value>,
+    pub(super) budget: Option<toml::Value>,
+}
+
+/// `[rate_limit]`
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RateLimit {
+    pub(super) max_wait_seconds: Option<toml::Value>,
+}
+
+/// `[circuit]`
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Circuit {
+    pub(super) enabled: Option<bool>,
+    pub(super) strategy: Option<String>,
+    pub(super) time_window_seconds: Option<toml::Value>,
+    pub(super) failure_rate_threshold: Option<toml::Value>,
+    pub(super) minimum_requests: Option<toml::Value>,
+    pub(super) threshold: Option<toml::Value>,
+    pub(super) cooldown_seconds: Option<toml::Value>,
+    pub(super) probe_timeout_seconds: Option<toml::Value>,
 }
 
 /// Private networks a provider may be in.
@@ -134,8 +181,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_sections_are_refused_with_their_line() {
-        let text = error("prefix = \"acme\"\n\n[retry]\nmax = 1\n");
-        assert!(text.starts_with("3: unknown field `retry`"), "{text}");
+        let text = error("prefix = \"acme\"\n\n[retries]\nmax = 1\n");
+        assert!(text.starts_with("3: unknown field `retries`"), "{text}");
         let text = error("[providers.github]\nbase_url = \"x\"\nbaseurl = \"y\"\n");
         assert!(text.starts_with("3: unknown field `baseurl`"), "{text}");
     }

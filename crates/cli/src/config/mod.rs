@@ -2,6 +2,7 @@
 //! over the default.
 
 mod file;
+mod pipeline;
 mod range;
 
 use std::{
@@ -11,6 +12,8 @@ use std::{
 
 use integrations::{
     body::BodyCaps,
+    client::{RetryLimits, WaitLimits},
+    gate::{CircuitPolicy, RateBudget},
     integration::HealthPolicy,
     provider::{Credentials, ProviderSettings},
     transport::AllowPrivate,
@@ -39,6 +42,9 @@ pub(crate) struct Settings {
     pub(crate) prefix: TablePrefix,
     pub(crate) providers: BTreeMap<ProviderKey, ProviderConfig>,
     pub(crate) health: HealthPolicy,
+    pub(crate) retry: RetryLimits,
+    pub(crate) rate_limit: WaitLimits,
+    pub(crate) circuit: CircuitPolicy,
     pub(crate) caps: BodyCaps,
 }
 
@@ -48,6 +54,7 @@ pub(crate) struct ProviderConfig {
     pub(crate) base_url: Option<Url>,
     pub(crate) allow_private: AllowPrivate,
     application: BTreeMap<String, Secret>,
+    budgets: Option<Vec<RateBudget>>,
 }
 
 impl Settings {
@@ -80,6 +87,9 @@ impl Settings {
                 .unwrap_or_default(),
             providers: providers(file.providers).map_err(wrong)?,
             health: health(&file.health).map_err(wrong)?,
+            retry: pipeline::retry(&file.retry).map_err(wrong)?,
+            rate_limit: pipeline::rate_limit(&file.rate_limit).map_err(wrong)?,
+            circuit: pipeline::circuit(&file.circuit).map_err(wrong)?,
             caps: caps(&file.logging).map_err(wrong)?,
         })
     }
@@ -96,7 +106,7 @@ impl ProviderConfig {
         Self {
             base_url: Some(base_url),
             allow_private: AllowPrivate::All,
-            application: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -117,6 +127,7 @@ impl ProviderConfig {
             base_url: self.base_url.clone(),
             allow_private: self.allow_private.clone(),
             application,
+            budgets: self.budgets.clone(),
         })
     }
 }
@@ -158,6 +169,8 @@ fn providers(
                 base_url: base_url.map_err(|why| at(".base_url", why.to_owned()))?,
                 allow_private: allow_private.map_err(|why| at(".allow_private_network", why))?,
                 application: provider.app,
+                budgets: pipeline::budgets(&provider.rate_limit)
+                    .map_err(|why| at(".rate_limit", format!(": {why}")))?,
             };
             Ok((key, config))
         })

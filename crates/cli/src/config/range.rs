@@ -1,6 +1,6 @@
 //! Numbers within a range, refused with a message that says which.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// The number given for an option, if one is.
 pub(super) fn number(
@@ -23,4 +23,14 @@ pub(super) fn number(
         range.start(),
         range.end()
     ))
+}
+
+/// The whole seconds given for an option, if they are.
+pub(super) fn seconds(
+    option: &str,
+    given: Option<&toml::Value>,
+    range: RangeInclusive<u32>,
+) -> Result<Option<Duration>, String> {
+    let seconds = number(option, given, range)?;
+    Ok(seconds.map(|seconds| Duration::from_secs(seconds.into())))
 }

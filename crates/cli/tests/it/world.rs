@@ -112,10 +112,16 @@ impl World {
         (world, id)
     }
 
-    /// Writes the configuration: GitHub is the twin, and `more`.
+    /// Writes the configuration: GitHub is the twin, and `more`. Without a word on retries, each
+    /// call is one attempt.
     pub(crate) fn configure(&self, more: &str) {
+        let once = if more.contains("[retry]") {
+            ""
+        } else {
+            "[retry]\nread_attempts = 1\n"
+        };
         let text = format!(
-            "[providers.github]\nbase_url = \"{}\"\nallow_private_network = true\n{more}",
+            "[providers.github]\nbase_url = \"{}\"\nallow_private_network = true\n{more}\n{once}",
             self.twin.base_url()
         );
         std::fs::write(self.path("integrations.toml"), text).unwrap();

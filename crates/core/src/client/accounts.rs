@@ -149,8 +149,9 @@ impl IntegrationHandle {
         } = &self.shared.ports;
         let changed = integrations
             .update(row.id, &self.scope, change, clock.now())
-            .await?;
-        changed.ok_or(AccountError::NotFound)
+            .await;
+        self.shared.locals.forget(row.id);
+        changed?.ok_or(AccountError::NotFound)
     }
 
     /// Changes name, settings, credentials and interval.
@@ -313,7 +314,9 @@ impl IntegrationHandle {
             authorization_status: AuthorizationStatus::Ok,
             now: clock.now(),
         };
-        integrations.replace_credentials(&replacement).await
+        let replaced = integrations.replace_credentials(&replacement).await;
+        self.shared.locals.forget(row.id);
+        replaced
     }
 
     /// Removes it: secrets are wiped and all work is stopped at once, its rows go later. Refused
@@ -329,9 +332,11 @@ impl IntegrationHandle {
             clock,
             ..
         } = &self.shared.ports;
-        Ok(integrations
+        let removal = integrations
             .remove(row.id, &self.scope, force, clock.now())
-            .await?)
+            .await;
+        self.shared.locals.forget(row.id);
+        Ok(removal?)
     }
 
     /// Tries it with the provider's probe, outside of log and health.

@@ -22,6 +22,18 @@ pub struct Answer {
     pub body: Bytes,
     /// The row of the attempt; `None` when it could not be recorded.
     pub request_id: Option<RequestId>,
+    /// Where it comes from.
+    pub source: AnswerSource,
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AnswerSource {
+    /// From the other side, just now.
+    Live,
+    /// From the ledger: an earlier call under the same idempotency key was given it.
+    Recorded,
 }
 
 impl fmt::Debug for Answer {
@@ -30,11 +42,24 @@ impl fmt::Debug for Answer {
             .field("status", &self.status)
             .field("bytes", &self.body.len())
             .field("request_id", &self.request_id)
+            .field("source", &self.source)
             .finish_non_exhaustive()
     }
 }
 
 impl Answer {
+    /// The answer, where its status is a success.
+    pub(super) fn success(self) -> Result<Self, CallError> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        let message = format!(
+            "the other side answered {}, which has no body to read",
+            self.status
+        );
+        Err(CallError::new(CallErrorKind::UnexpectedStatus, message).with_answer(self))
+    }
+
     /// The body as a `T`.
     ///
     /// # Errors

@@ -1,67 +1,102 @@
-//! One attempt over HTTP: authenticate, send, classify, settle.
-//!
-//! The order of a call is: cache, admission (circuit, then budgets), attempt, classification,
-//! settlement, retry. This module is attempt and classification; settlement is
-//! [`settle`](super::settle). Cache and admission have their place in
-//! [`IntegrationHandle::send`], before the attempt; retries around it.
+//! Calls over HTTP: put together, sent, classified.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, header};
 
 use super::{
-    Answer, CallError, CallErrorKind, IntegrationHandle, Shared,
+    Answer, AnswerSource, CallError, CallErrorKind, IntegrationHandle, Shared,
     call::Draft,
     connection::{Connection, provider_failed},
     endpoint::{self, Target},
+    kept::Kept,
+    pipeline::{Advice, CallOptions, Concluded, Finding, Pace, Plan, Start, Tried, Way},
     settle::Attempted,
 };
 use crate::{
     body,
-    classify::{class_of_answer, class_of_transport},
+    classify::{class_of_answer, class_of_transport, effect_of_answer, effect_of_transport},
+    id::RequestId,
     provider::{Account, Outcome, Registered},
-    redact::Redactor,
     request::FailureClass,
-    transport::{TransportError, TransportOptions},
+    transport::{TransportError, TransportErrorKind, TransportOptions},
     unwind::caught,
 };
 
-/// How an attempt ended, before anything was written down.
-pub(super) struct Sent {
+/// A request that is ready to go, authenticated where it may be.
+#[derive(Clone)]
+pub(super) struct Outgoing {
     pub(super) target: Target,
-    pub(super) result: Result<Response<Bytes>, TransportError>,
-    pub(super) class: Option<FailureClass>,
-    pub(super) duration_ms: i32,
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    transport: TransportOptions,
 }
 
 impl IntegrationHandle {
     /// Makes a call.
-    pub(super) async fn send(&self, draft: Draft) -> Result<Answer, CallError> {
-        let shared = &*self.shared;
-        let connection = shared.connect(self.reference, &self.scope).await?;
+    pub(super) async fn send(
+        &self,
+        draft: Draft,
+        options: CallOptions,
+    ) -> Result<Answer, CallError> {
+        if let Some(wrong) = options.wrong {
+            return Err(CallError::new(CallErrorKind::Invalid, wrong));
+        }
+        let connection = self.shared.connect(self.reference, self.scope()).await?;
         let account = connection.account();
-        // Asks the provider for its paths, so before anything is sent.
-        let redactor = connection.redactor();
-        let sent = shared
-            .attempt(connection.registered, &account, &draft)
-            .await?;
-        let attempted = Attempted {
-            sync_log_id: self.sync_log_id,
-            ..attempted(shared, &connection, &redactor, &draft, &sent)
+        let outgoing = Shared::outgoing(&connection.registered, &account, &draft)?;
+        // What answers without a live call, or adds conditions to one, has its place here: before
+        // any key is reserved, and before admission.
+        self.live_call(&connection, outgoing, &options).await
+    }
+
+    /// Makes a call that nothing kept could answer: reservation, admission, attempts, settlement.
+    /// Statuses below 400 are answers, 304 among them.
+    pub(super) async fn live_call(
+        &self,
+        connection: &Arc<Connection>,
+        mut outgoing: Outgoing,
+        options: &CallOptions,
+    ) -> Result<Answer, CallError> {
+        let native = connection.registered.provider.native_idempotency();
+        if let (Some(key), Some(native)) = (&options.key, native) {
+            let value = http::HeaderValue::try_from(key.as_str()).map_err(|_| {
+                let message = "this provider takes keys of visible ASCII characters only";
+                CallError::new(CallErrorKind::Invalid, message)
+            })?;
+            outgoing.headers.insert(native.header(), value);
+        }
+        let plan = Plan {
+            options,
+            row: outgoing.row(connection, &self.shared),
+            reads: matches!(outgoing.method, Method::GET | Method::HEAD),
+            repeatable: outgoing.method.is_idempotent(),
+            key_on_wire: native.is_some(),
+            fingerprint: outgoing.fingerprint(),
         };
-        let settled = shared.settle(&connection.integration, attempted).await;
-        conclude(sent, settled)
+        let course = match self.begin(connection, plan).await? {
+            Start::Course(course) => course,
+            Start::Recorded(kept, request_id) => return Ok(Answer::recorded(kept, request_id)),
+        };
+        let way = HttpWay {
+            shared: &self.shared,
+            connection,
+            outgoing: &outgoing,
+            keyed: options.key.is_some(),
+        };
+        conclude(course.run(&way).await?)
     }
 }
 
 impl Shared {
-    /// Sends one request with the account's authentication. Errors are those of a request that
-    /// never went out because it could not be put together.
-    pub(super) async fn attempt(
-        &self,
+    /// Puts a request together. Errors are those of a request that cannot go out.
+    pub(super) fn outgoing(
         registered: &Registered,
         account: &Account<'_>,
         draft: &Draft,
-    ) -> Result<Sent, CallError> {
+    ) -> Result<Outgoing, CallError> {
         let invalid = |message: String| CallError::new(CallErrorKind::Invalid, message);
         let base = registered
             .base_url(account)
@@ -89,131 +124,228 @@ impl Shared {
                 .authenticate(account, &mut headers)
                 .map_err(|error| provider_failed(&error))?;
         }
-        let mut request = Request::new(draft.body.clone());
-        *request.method_mut() = draft.method.clone();
-        *request.uri_mut() = target.uri.clone();
-        *request.headers_mut() = headers;
-        request.extensions_mut().insert(TransportOptions {
-            timeout: draft.timeout,
-            redirect_origins: Vec::new(),
-            allow_private: registered.settings.allow_private.clone(),
-        });
-        let started = self.ports.clock.monotonic();
-        let result = self.transport.send(request).await;
-        let duration = self.ports.clock.monotonic().saturating_sub(started);
-        let class = match &result {
-            Ok(answer) => class_of_answer(
-                &*registered.provider,
-                &Outcome {
-                    status: Some(answer.status().as_u16()),
-                    headers: answer.headers(),
-                    body: answer.body(),
-                },
-            ),
-            Err(error) => Some(class_of_transport(error)),
-        };
-        let duration_ms = i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
-        Ok(Sent {
+        Ok(Outgoing {
             target,
-            result,
-            class,
-            duration_ms,
+            method: draft.method.clone(),
+            headers,
+            body: draft.body.clone(),
+            transport: TransportOptions {
+                timeout: draft.timeout,
+                redirect_origins: Vec::new(),
+                allow_private: registered.settings.allow_private.clone(),
+            },
         })
     }
+
+    /// Sends a request, and waits for its whole answer.
+    pub(super) async fn exchange(
+        &self,
+        outgoing: &Outgoing,
+    ) -> Result<Response<Bytes>, TransportError> {
+        let mut request = Request::new(outgoing.body.clone());
+        *request.method_mut() = outgoing.method.clone();
+        *request.uri_mut() = outgoing.target.uri.clone();
+        *request.headers_mut() = outgoing.headers.clone();
+        request.extensions_mut().insert(outgoing.transport.clone());
+        self.transport.send(request).await
+    }
 }
 
-/// What there is to write down of an attempt, redacted.
-fn attempted(
-    shared: &Shared,
-    connection: &Connection<'_>,
-    redactor: &Redactor,
-    draft: &Draft,
-    sent: &Sent,
-) -> Attempted {
-    let caps = shared.caps;
-    let content_type = |headers: &HeaderMap| {
-        headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|v| v.to_str().ok())
-            .map(str::to_owned)
-    };
-    let request_type = content_type(&draft.headers);
-    let answer = sent.result.as_ref().ok();
-    let response_data = answer.and_then(|answer| {
+impl Outgoing {
+    /// What the row of each attempt begins with.
+    fn row(&self, connection: &Connection, shared: &Shared) -> Attempted {
+        let redactor = &connection.redactor;
+        let kind = content_type(&self.headers);
+        Attempted {
+            endpoint: redactor.text(&self.target.label).into_owned(),
+            method: self.method.as_str().to_owned(),
+            path: Some(redactor.path_and_query(self.target.path_and_query())),
+            request_data: body::logged(&self.body, kind, redactor, shared.caps.request),
+            ..Attempted::default()
+        }
+    }
+
+    /// Method, path, query and body, each preceded by its length.
+    fn fingerprint(&self) -> Vec<u8> {
+        fingerprint(&[
+            self.method.as_str().as_bytes(),
+            self.target.path_and_query().as_bytes(),
+            &self.body,
+        ])
+    }
+}
+
+/// Parts, each preceded by its length, so that no two lists of parts read the same.
+pub(super) fn fingerprint(parts: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
+    for part in parts {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+/// Requests over the transport.
+struct HttpWay<'a> {
+    shared: &'a Shared,
+    connection: &'a Connection,
+    outgoing: &'a Outgoing,
+    keyed: bool,
+}
+
+/// What a request over the transport comes to.
+enum HttpOutcome {
+    Answer(Response<Bytes>),
+    Failed(TransportError),
+    CutOff,
+}
+
+impl Way for HttpWay<'_> {
+    type Outcome = HttpOutcome;
+
+    async fn attempt(&self, _number: i16) -> Tried<HttpOutcome> {
+        match self.shared.exchange(self.outgoing).await {
+            Ok(answer) => Tried {
+                finding: self.answered(&answer),
+                outcome: HttpOutcome::Answer(answer),
+            },
+            Err(error) => Tried {
+                finding: self.failed(&error),
+                outcome: HttpOutcome::Failed(error),
+            },
+        }
+    }
+
+    fn cut_off(&self) -> HttpOutcome {
+        HttpOutcome::CutOff
+    }
+}
+
+impl HttpWay<'_> {
+    fn answered(&self, answer: &Response<Bytes>) -> Finding {
+        let provider = &*self.connection.registered.provider;
+        let redactor = &self.connection.redactor;
+        let outcome = Outcome {
+            status: Some(answer.status().as_u16()),
+            headers: answer.headers(),
+            body: answer.body(),
+        };
+        let class = class_of_answer(provider, &outcome);
+        let verdict = || provider.retry_policy()?.verdict(&outcome);
+        let advice = match &class {
+            Some(_) => caught("retry policy", verdict).flatten(),
+            None => None,
+        };
+        let request_id = caught("request id header", || provider.request_id_header())
+            .flatten()
+            .and_then(|name| answer.headers().get(name)?.to_str().ok());
         let kind = content_type(answer.headers());
-        body::logged(answer.body(), kind.as_deref(), redactor, caps.response)
-    });
-    let provider = &connection.registered.provider;
-    let provider_request_id = caught("request id header", || provider.request_id_header())
-        .flatten()
-        .and_then(|name| {
-            let value = answer?.headers().get(name)?.to_str().ok()?;
-            Some(redactor.text(value).into_owned())
-        });
-    Attempted {
-        endpoint: redactor.text(&sent.target.label).into_owned(),
-        method: draft.method.as_str().to_owned(),
-        path: Some(redactor.path_and_query(sent.target.path_and_query())),
-        status: answer.map(|answer| answer.status().as_u16()),
-        request_data: body::logged(&draft.body, request_type.as_deref(), redactor, caps.request),
-        response_data,
-        error: failure_text(sent).map(|text| redactor.text(&text).into_owned()),
-        class: sent.class.clone(),
-        provider_request_id,
-        duration_ms: sent.duration_ms,
-        related: draft.related.clone(),
-        sync_log_id: None,
+        Finding {
+            effect: effect_of_answer(provider, &outcome),
+            answered: true,
+            status: outcome.status,
+            advice: advice.map_or(Advice::None, Advice::Provider),
+            pace: Pace::of(answer.headers(), self.shared.ports.clock.now()),
+            response_data: body::logged(answer.body(), kind, redactor, self.shared.caps.response),
+            error: class.as_ref().map(|_| failure_text(answer)),
+            provider_request_id: request_id.map(|id| redactor.text(id).into_owned()),
+            kept: self.keyed.then(|| Kept {
+                status: answer.status(),
+                headers: answer.headers().clone(),
+                body: answer.body().clone(),
+            }),
+            class,
+        }
+    }
+
+    fn failed(&self, error: &TransportError) -> Finding {
+        let redactor = &self.connection.redactor;
+        let provider = &*self.connection.registered.provider;
+        let verdict = || provider.retry_policy()?.verdict_on_error(error);
+        let advice = caught("retry policy", verdict).flatten();
+        Finding {
+            class: Some(class_of_transport(error)),
+            effect: effect_of_transport(error),
+            answered: matches!(
+                error.kind,
+                TransportErrorKind::Redirect
+                    | TransportErrorKind::TooLarge
+                    | TransportErrorKind::Decode
+            ),
+            advice: advice.map_or(Advice::None, Advice::Provider),
+            ..Finding::cut_off(&redactor.text(&error.to_string()))
+        }
     }
 }
 
-/// What went wrong, for the row and for the caller.
-fn failure_text(sent: &Sent) -> Option<String> {
-    match (&sent.result, &sent.class) {
-        (Err(error), _) => Some(error.to_string()),
-        (Ok(answer), Some(_)) => Some(format!("the other side answered {}", answer.status())),
-        (Ok(_), None) => None,
-    }
+fn failure_text(answer: &Response<Bytes>) -> String {
+    format!("the other side answered {}", answer.status())
 }
 
 /// What the caller gets. Decided by what the other side did; the bookkeeping only adds the row.
-fn conclude(
-    sent: Sent,
-    settled: Result<Option<crate::id::RequestId>, CallError>,
-) -> Result<Answer, CallError> {
-    let text = failure_text(&sent);
-    let answer = |response: Response<Bytes>, request_id| {
+fn conclude(concluded: Concluded<HttpOutcome>) -> Result<Answer, CallError> {
+    let Concluded {
+        outcome,
+        class,
+        settled,
+        retry_at,
+    } = concluded;
+    let (settled, unrecorded) = match settled {
+        Ok(request_id) => (request_id, None),
+        Err(unrecorded) => (None, Some(unrecorded)),
+    };
+    let error = match (outcome, class) {
+        (HttpOutcome::Answer(response), class) => {
+            let failed = class.map(|class| failed(class, &response));
+            let answer = Answer::live(response, settled);
+            match unrecorded.or(failed) {
+                None => return Ok(answer),
+                Some(error) => error.with_answer(answer),
+            }
+        }
+        (HttpOutcome::Failed(error), _) => unrecorded
+            .unwrap_or_else(|| {
+                let kind = CallErrorKind::Transport {
+                    kind: error.kind,
+                    reached: error.reached,
+                };
+                CallError::new(kind, error.to_string()).with_request(settled)
+            })
+            .with_source(error),
+        (HttpOutcome::CutOff, _) => unrecorded
+            .unwrap_or_else(CallError::deadline)
+            .with_request(settled),
+    };
+    Err(error.with_retry_at(retry_at))
+}
+
+fn failed(class: FailureClass, response: &Response<Bytes>) -> CallError {
+    CallError::new(CallErrorKind::Failed(class), failure_text(response))
+}
+
+impl Answer {
+    fn live(response: Response<Bytes>, request_id: Option<RequestId>) -> Self {
         let (parts, body) = response.into_parts();
-        Answer {
+        Self {
             status: parts.status,
             headers: parts.headers,
             body,
             request_id,
+            source: AnswerSource::Live,
         }
-    };
-    let request_id = match settled {
-        Ok(request_id) => request_id,
-        Err(unrecorded) => {
-            return Err(match sent.result {
-                Ok(response) => unrecorded.with_answer(answer(response, None)),
-                Err(error) => unrecorded.with_source(error),
-            });
-        }
-    };
-    match (sent.result, sent.class) {
-        (Ok(response), None) => Ok(answer(response, request_id)),
-        (Ok(response), Some(class)) => Err(CallError::new(
-            CallErrorKind::Failed(class),
-            text.unwrap_or_default(),
-        )
-        .with_answer(answer(response, request_id))),
-        (Err(error), _) => {
-            let kind = CallErrorKind::Transport {
-                kind: error.kind,
-                reached: error.reached,
-            };
-            Err(CallError::new(kind, error.to_string())
-                .with_request(request_id)
-                .with_source(error))
+    }
+
+    fn recorded(kept: Kept, request_id: Option<RequestId>) -> Self {
+        Self {
+            status: kept.status,
+            headers: kept.headers,
+            body: kept.body,
+            request_id,
+            source: AnswerSource::Recorded,
         }
     }
 }

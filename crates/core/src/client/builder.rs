@@ -1,20 +1,24 @@
 //! Building a client.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tokio::sync::OnceCell;
 
-use super::{IntegrationClient, Shared, UnrecordedPolicy, events::Events};
+use super::{
+    IntegrationClient, RetryLimits, Shared, UnrecordedPolicy, WaitLimits, background::Background,
+    events::Events, pipeline::local::Locals,
+};
 use crate::{
     body::BodyCaps,
     encryptor::Keys,
     event::EventSink,
+    gate::{CircuitPolicy, RateBudget},
     integration::HealthPolicy,
     provider::{DuplicateProvider, Provider, ProviderRegistry, ProviderSettings},
     redact::InvalidPath,
     store::Ports,
     transport::HttpTransport,
-    value::ProviderKey,
+    value::{InvalidValue, ProviderKey},
 };
 
 /// A client cannot be built like this.
@@ -35,6 +39,14 @@ pub enum BuildError {
         /// What is wrong with the path.
         path: InvalidPath,
     },
+    /// A rate budget of a provider is none, or two of them would be counted as one.
+    #[error("the provider `{provider}`: {budget}")]
+    RateBudget {
+        /// The provider.
+        provider: ProviderKey,
+        /// What is wrong with the budget.
+        budget: InvalidValue,
+    },
     /// Event sinks are served on a task, which needs a runtime.
     #[error("a client with event sinks is built within a tokio runtime")]
     NoRuntime,
@@ -49,6 +61,9 @@ pub struct ClientBuilder {
     registry: Result<ProviderRegistry, DuplicateProvider>,
     sinks: Vec<Arc<dyn EventSink>>,
     health_policy: HealthPolicy,
+    circuit: CircuitPolicy,
+    retries: RetryLimits,
+    waits: WaitLimits,
     caps: BodyCaps,
     unrecorded: UnrecordedPolicy,
 }
@@ -70,6 +85,9 @@ impl ClientBuilder {
             registry: Ok(ProviderRegistry::default()),
             sinks: Vec::new(),
             health_policy: HealthPolicy::default(),
+            circuit: CircuitPolicy::default(),
+            retries: RetryLimits::default(),
+            waits: WaitLimits::default(),
             caps: BodyCaps::default(),
             unrecorded: UnrecordedPolicy::default(),
         }
@@ -126,6 +144,24 @@ impl ClientBuilder {
         self
     }
 
+    /// What opens a circuit, and how it closes.
+    pub fn circuit_policy(mut self, policy: CircuitPolicy) -> Self {
+        self.circuit = policy;
+        self
+    }
+
+    /// How calls are tried again.
+    pub fn retry_limits(mut self, limits: RetryLimits) -> Self {
+        self.retries = limits;
+        self
+    }
+
+    /// How calls wait for budgets and pauses.
+    pub fn wait_limits(mut self, limits: WaitLimits) -> Self {
+        self.waits = limits;
+        self
+    }
+
     /// How much of a body the log keeps.
     pub fn body_caps(mut self, caps: BodyCaps) -> Self {
         self.caps = caps;
@@ -142,8 +178,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError`] without a transport, with two providers of one key, or with event
-    /// sinks outside of a tokio runtime.
+    /// Returns [`BuildError`] without a transport, with two providers of one key, over a provider
+    /// whose redaction paths or rate budgets are none, or with event sinks outside of a tokio
+    /// runtime.
     pub fn build(self) -> Result<IntegrationClient, BuildError> {
         let transport = self.transport.ok_or(BuildError::NoTransport)?;
         let registry = self.registry?;
@@ -154,6 +191,10 @@ impl ClientBuilder {
                     path,
                 })?;
             }
+            check_budgets(&registered.budgets()).map_err(|budget| BuildError::RateBudget {
+                provider: provider.clone(),
+                budget,
+            })?;
         }
         if !self.sinks.is_empty() && tokio::runtime::Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
@@ -164,13 +205,31 @@ impl ClientBuilder {
             transport,
             registry,
             health_policy: self.health_policy,
+            circuit: self.circuit,
+            retries: self.retries,
+            waits: self.waits,
             caps: self.caps,
             unrecorded: self.unrecorded,
             events: Events::start(self.sinks),
             keys_verified: OnceCell::new(),
+            locals: Locals::default(),
+            background: Background::default(),
         };
         Ok(IntegrationClient {
             shared: Arc::new(shared),
         })
     }
+}
+
+/// Refuses budgets that are none, and two that would be counted as one.
+fn check_budgets(budgets: &[RateBudget]) -> Result<(), InvalidValue> {
+    let mut counted = BTreeSet::new();
+    for budget in budgets {
+        budget.check()?;
+        if !counted.insert(budget.budget().usage_key()) {
+            let rule = "must be the only one of its group and window";
+            return Err(InvalidValue::new("rate budget", rule));
+        }
+    }
+    Ok(())
 }

@@ -6,8 +6,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Answer, CallError, CallErrorKind, IntegrationHandle};
-use crate::request::{Related, RelatedId};
+use super::{
+    Answer, CallError, IntegrationHandle,
+    pipeline::{CallOptions, call_options},
+};
+use crate::request::RelatedId;
 
 /// Headers that decide where a message goes and where it ends. Another `Host` would hand the
 /// credentials to another site of the same server.
@@ -28,8 +31,10 @@ const OF_THE_TRANSPORT: [HeaderName; 8] = [
 pub struct Call {
     pub(super) handle: IntegrationHandle,
     pub(super) draft: Draft,
-    wrong: Option<String>,
+    pub(super) options: CallOptions,
 }
+
+call_options!(Call, options);
 
 /// What is to be sent.
 #[derive(Clone)]
@@ -41,7 +46,6 @@ pub(super) struct Draft {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) timeout: Option<Duration>,
-    pub(super) related: Option<Related>,
 }
 
 /// Shows neither parameters nor query, headers and body: any of them may be secret.
@@ -66,7 +70,6 @@ impl Draft {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             timeout: None,
-            related: None,
         }
     }
 }
@@ -76,7 +79,7 @@ impl Call {
         Self {
             handle,
             draft: Draft::new(method, endpoint),
-            wrong: None,
+            options: CallOptions::default(),
         }
     }
 
@@ -109,12 +112,15 @@ impl Call {
         );
         match pair {
             (Ok(name), _) if OF_THE_TRANSPORT.contains(&name) => {
-                self.wrong = Some(format!("the header `{name}` cannot be set on a call"));
+                self.options.wrong = Some(format!("the header `{name}` cannot be set on a call"));
             }
             (Ok(name), Ok(value)) => {
                 self.draft.headers.insert(name, value);
             }
-            _ => self.wrong = Some("a header's name or value is not one HTTP takes".to_owned()),
+            _ => {
+                let wrong = "a header's name or value is not one HTTP takes";
+                self.options.wrong = Some(wrong.to_owned());
+            }
         }
         self
     }
@@ -124,7 +130,7 @@ impl Call {
         if let Ok(json) = serde_json::to_vec(body) {
             return self.bytes(json, "application/json");
         }
-        self.wrong = Some("the body cannot be written as JSON".to_owned());
+        self.options.wrong = Some("the body cannot be written as JSON".to_owned());
         self
     }
 
@@ -144,28 +150,17 @@ impl Call {
         self
     }
 
-    /// Notes what entity of the application the call is about.
-    pub fn related_to(mut self, related_type: impl Into<String>, id: impl Into<RelatedId>) -> Self {
-        self.draft.related = Some(Related {
-            related_type: related_type.into(),
-            id: id.into(),
-        });
-        self
-    }
-
     /// Makes the call. Statuses below 400 are answers.
     ///
-    /// Not cancel safe: when the future is dropped after the request went out, the other side may
-    /// have acted on it, and the attempt may not be recorded.
+    /// When the future is dropped after the request went out, the request is given up: the other
+    /// side may have acted on it. The attempt is recorded all the same, what was taken of budgets
+    /// and circuit is given back where it was not used, and a key is kept as unknown.
     ///
     /// # Errors
     ///
     /// Returns a [`CallError`], with the answer where the other side gave one.
     pub async fn send(self) -> Result<Answer, CallError> {
-        if let Some(wrong) = self.wrong {
-            return Err(CallError::new(CallErrorKind::Invalid, wrong));
-        }
-        self.handle.send(self.draft).await
+        self.handle.send(self.draft, self.options).await
     }
 
     /// Makes the call and reads the answer as a `T`.
@@ -176,15 +171,7 @@ impl Call {
     /// 2xx, and of kind [`CallErrorKind::SchemaDrift`], naming the field, where the answer is not
     /// a `T`.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, CallError> {
-        let answer = self.send().await?;
-        if answer.status.is_success() {
-            return answer.json();
-        }
-        let message = format!(
-            "the other side answered {}, which has no body to read",
-            answer.status
-        );
-        Err(CallError::new(CallErrorKind::UnexpectedStatus, message).with_answer(answer))
+        self.send().await?.success()?.json()
     }
 }
 

@@ -1,32 +1,34 @@
 //! An integration that is ready for a call: row, provider and opened credentials.
 
+use std::sync::Arc;
+
 use super::{CallError, CallErrorKind, Shared};
 use crate::{
     encryptor::EncryptionError,
+    gate::RateBudget,
     integration::{Integration, IntegrationRef, Scope},
     provider::{Account, Credentials, ProviderError, Registered},
     redact::Redactor,
 };
 
-/// Everything a call needs to know of an integration.
-pub(super) struct Connection<'a> {
+/// Everything a call needs to know of an integration. Shared by the calls of about a second.
+pub(super) struct Connection {
     pub(super) integration: Integration,
-    pub(super) registered: &'a Registered,
+    pub(super) registered: Registered,
     pub(super) credentials: Credentials,
+    /// For what this account says and hears.
+    pub(super) redactor: Redactor,
+    /// Every budget of the account, whichever calls it counts.
+    pub(super) budgets: Vec<RateBudget>,
 }
 
-impl Connection<'_> {
+impl Connection {
     pub(super) fn account(&self) -> Account<'_> {
         Account::of(
             &self.integration,
             &self.credentials,
             &self.registered.settings.application,
         )
-    }
-
-    /// The redactor for what this account says and hears.
-    pub(super) fn redactor(&self) -> Redactor {
-        redactor(self.registered, &self.account())
     }
 }
 
@@ -37,12 +39,29 @@ pub(super) fn redactor(registered: &Registered, account: &Account<'_>) -> Redact
 }
 
 impl Shared {
-    /// Finds an integration that takes calls, and opens its credentials.
+    /// Finds an integration that takes calls, and opens its credentials. What was read within the
+    /// last second is believed, unless this process changed it.
     pub(super) async fn connect(
         &self,
         reference: IntegrationRef,
         scope: &Scope,
-    ) -> Result<Connection<'_>, CallError> {
+    ) -> Result<Arc<Connection>, CallError> {
+        let read_at = self.ports.clock.monotonic();
+        if let Some(connection) = self.locals.connection(reference, read_at)
+            && scope.admits(connection.integration.owner.as_ref())
+        {
+            return Ok(connection);
+        }
+        let connection = Arc::new(self.read_connection(reference, scope).await?);
+        self.locals.remember(&connection, read_at);
+        Ok(connection)
+    }
+
+    async fn read_connection(
+        &self,
+        reference: IntegrationRef,
+        scope: &Scope,
+    ) -> Result<Connection, CallError> {
         let integration = self
             .ports
             .integrations
@@ -56,8 +75,7 @@ impl Shared {
                 )
             })?;
         if let Some(refusal) = integration.refusal() {
-            let message = format!("integration {} takes no calls: {refusal}", integration.id);
-            return Err(CallError::new(CallErrorKind::Refused(refusal), message));
+            return Err(CallError::refused(integration.id, refusal));
         }
         let registered = self.registry.get(&integration.provider).ok_or_else(|| {
             let message = format!(
@@ -67,9 +85,13 @@ impl Shared {
             CallError::new(CallErrorKind::UnknownProvider, message)
         })?;
         let credentials = self.open_credentials(&integration).await?;
+        let account = Account::of(&integration, &credentials, &registered.settings.application);
+        let redactor = redactor(registered, &account);
         Ok(Connection {
+            redactor,
+            budgets: registered.budgets(),
+            registered: registered.clone(),
             integration,
-            registered,
             credentials,
         })
     }

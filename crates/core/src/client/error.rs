@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 
 use super::Answer;
 use crate::{
-    id::RequestId,
+    entropy::EntropyError,
+    id::{IntegrationId, RequestId},
+    idempotency::ReservationRecord,
     integration::Refusal,
     request::FailureClass,
     transport::{Reached, TransportErrorKind},
@@ -41,6 +43,28 @@ pub enum CallErrorKind {
     SchemaDrift,
     /// The closure around an SDK returned an error.
     Sdk(FailureClass),
+    /// The circuit is open: the other side was down, and nothing was sent.
+    CircuitOpen {
+        /// Whether an operator opened it.
+        forced: bool,
+    },
+    /// A budget is spent, or the other side asked for a pause, for longer than the call waits.
+    /// Nothing was sent.
+    RateLimited,
+    /// The call's deadline passed while an attempt was under way, which may have happened.
+    Deadline,
+    /// Another call under the same idempotency key is under way. Nothing was sent.
+    KeyInFlight,
+    /// A call under the same idempotency key may have happened, and nobody knows. Nothing was
+    /// sent.
+    KeyUnknown,
+    /// The idempotency key was used for a different request. Nothing was sent.
+    KeyMismatch,
+    /// A call under the same idempotency key succeeded, and its answer cannot be given again.
+    /// Nothing was sent.
+    KeyDone,
+    /// The system gave no random numbers. Nothing was sent.
+    Entropy,
     /// The store failed before anything was sent.
     Store,
     /// The call was made and could not be recorded. Never call again because of it.
@@ -59,6 +83,7 @@ struct Inner<E> {
     request_id: Option<RequestId>,
     retry_at: Option<DateTime<Utc>>,
     answer: Option<Answer>,
+    record: Option<Box<ReservationRecord>>,
     sdk: Option<E>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -71,9 +96,21 @@ impl<E> CallError<E> {
             request_id: None,
             retry_at: None,
             answer: None,
+            record: None,
             sdk: None,
             source: None,
         }))
+    }
+
+    pub(crate) fn with_retry_at(mut self, retry_at: Option<DateTime<Utc>>) -> Self {
+        self.0.retry_at = retry_at.or(self.0.retry_at);
+        self
+    }
+
+    pub(crate) fn with_record(mut self, record: Box<ReservationRecord>) -> Self {
+        self.0.request_id = record.request_id;
+        self.0.record = Some(record);
+        self
     }
 
     pub(crate) fn with_answer(mut self, answer: Answer) -> Self {
@@ -127,6 +164,12 @@ impl<E> CallError<E> {
         self.0.answer
     }
 
+    /// What is on file for the call's idempotency key, where that is why nothing was sent.
+    #[must_use]
+    pub fn record(&self) -> Option<&ReservationRecord> {
+        self.0.record.as_deref()
+    }
+
     /// The SDK's error, where the call was made through one.
     #[must_use]
     pub const fn sdk(&self) -> Option<&E> {
@@ -141,6 +184,26 @@ impl<E> CallError<E> {
 }
 
 impl CallError {
+    pub(crate) fn refused(id: IntegrationId, refusal: Refusal) -> Self {
+        let message = format!("integration {id} takes no calls: {refusal}");
+        Self::new(CallErrorKind::Refused(refusal), message)
+    }
+
+    pub(crate) fn unrecorded(why: &str) -> Self {
+        let message = format!("the call was made and could not be recorded: {why}");
+        Self::new(CallErrorKind::Unrecorded, message)
+    }
+
+    pub(crate) fn entropy(error: EntropyError) -> Self {
+        let message = format!("{error}; nothing was sent");
+        Self::new(CallErrorKind::Entropy, message).with_source(error)
+    }
+
+    pub(crate) fn deadline() -> Self {
+        let message = "the call's deadline passed during an attempt, which may have happened";
+        Self::new(CallErrorKind::Deadline, message)
+    }
+
     /// The same error where an SDK's would be expected.
     pub(crate) fn widen<E>(self) -> CallError<E> {
         let inner = *self.0;
@@ -150,6 +213,7 @@ impl CallError {
             request_id: inner.request_id,
             retry_at: inner.retry_at,
             answer: inner.answer,
+            record: inner.record,
             sdk: None,
             source: inner.source,
         }))

@@ -240,13 +240,14 @@ impl Shared {
         let draft = Draft::new(Method::GET, check.probe().endpoint);
         let redactor = redactor(registered, account);
         let failed = |text: String| ProbeReport::Failed(redactor.text(&text).into_owned());
-        match self.attempt(registered, account, &draft).await {
+        let outgoing = match Self::outgoing(registered, account, &draft) {
+            Ok(outgoing) => outgoing,
+            Err(error) => return failed(error.to_string()),
+        };
+        match self.exchange(&outgoing).await {
+            Ok(answer) if answer.status().is_success() => ProbeReport::Passed,
+            Ok(answer) => failed(format!("the other side answered {}", answer.status())),
             Err(error) => failed(error.to_string()),
-            Ok(sent) => match (sent.result, sent.class) {
-                (Ok(answer), None) if answer.status().is_success() => ProbeReport::Passed,
-                (Ok(answer), _) => failed(format!("the other side answered {}", answer.status())),
-                (Err(error), _) => failed(error.to_string()),
-            },
         }
     }
 

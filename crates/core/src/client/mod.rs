@@ -3,6 +3,7 @@
 mod accounts;
 mod answer;
 mod attempt;
+mod background;
 mod builder;
 mod call;
 mod connection;
@@ -10,9 +11,12 @@ mod endpoint;
 mod error;
 mod events;
 mod install;
+mod kept;
 mod keys;
+mod once;
 mod operate;
 mod pause;
+mod pipeline;
 mod sdk;
 mod services;
 mod settle;
@@ -24,6 +28,7 @@ use tokio::sync::OnceCell;
 use crate::{
     body::BodyCaps,
     encryptor::Keys,
+    gate::CircuitPolicy,
     id::LogId,
     integration::{HealthPolicy, IntegrationRef, Owner, Scope},
     provider::ProviderRegistry,
@@ -32,14 +37,16 @@ use crate::{
 };
 
 pub use accounts::{AccountError, AccountUpdate};
-pub use answer::Answer;
+pub use answer::{Answer, AnswerSource};
 pub use builder::{BuildError, ClientBuilder};
 pub use call::{Call, CallAt};
 pub use error::{CallError, CallErrorKind};
 pub use install::{Install, InstallError, PreparedInstall, ProbeReport};
 pub use keys::{KeyMismatch, verify_keys};
+pub use once::Once;
 pub use operate::{CircuitControl, ControlError, KeyControl, RateLimitControl};
-pub use sdk::{CallContext, Reported};
+pub use pipeline::{RetryLimits, Retryable, WaitLimits};
+pub use sdk::{CallContext, Reported, SdkCall};
 pub use settle::UnrecordedPolicy;
 
 /// What every handle shares.
@@ -49,10 +56,15 @@ struct Shared {
     transport: Arc<dyn HttpTransport>,
     registry: ProviderRegistry,
     health_policy: HealthPolicy,
+    circuit: CircuitPolicy,
+    retries: RetryLimits,
+    waits: WaitLimits,
     caps: BodyCaps,
     unrecorded: UnrecordedPolicy,
     events: events::Events,
     keys_verified: OnceCell<()>,
+    locals: pipeline::local::Locals,
+    background: background::Background,
 }
 
 impl Shared {
@@ -136,8 +148,10 @@ impl IntegrationClient {
         verify_keys(&*ports.keys, &*keys.encryptor, &*ports.clock).await
     }
 
-    /// Waits until event sinks have had everything. Events of later calls are dropped.
+    /// Waits until everything is recorded that calls left behind, those included whose callers
+    /// went away, and event sinks have had everything. Events of later calls are dropped.
     pub async fn shutdown(&self) {
+        self.shared.background.drain().await;
         self.shared.events.drain().await;
     }
 }

@@ -12,6 +12,8 @@ impl<E> CallError<E> {
             self.kind(),
             CallErrorKind::Failed(FailureClass::Throttle)
                 | CallErrorKind::Sdk(FailureClass::Throttle)
+                | CallErrorKind::RateLimited
+                | CallErrorKind::CircuitOpen { .. }
         );
         throttled.then(|| Pause {
             until: self.retry_at(),

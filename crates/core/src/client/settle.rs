@@ -4,15 +4,26 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
 
-use super::{CallError, CallErrorKind, Shared};
+use super::{CallError, Shared};
 use crate::{
     event::{Event, EventKind},
+    gate::{CircuitOutcome, CircuitPhase, GateReturn},
     id::{LogId, RequestId},
+    idempotency::{Completion, CompletionResult},
     integration::{AuthorizationStatus, HealthStatus, HealthVerdict, Integration},
     request::{CallOutcome, FailureClass, NewRequest, Recorded, Related},
+    value::IdempotencyKey,
 };
 
+/// Everything an attempt leaves behind.
+pub(super) struct Settlement {
+    pub(super) row: Attempted,
+    pub(super) circuit: Option<CircuitOutcome>,
+    pub(super) completion: Option<Completion>,
+}
+
 /// What there is to write down of an attempt; redacted already.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Attempted {
     pub(super) endpoint: String,
     pub(super) method: String,
@@ -26,6 +37,9 @@ pub(super) struct Attempted {
     pub(super) duration_ms: i32,
     pub(super) related: Option<Related>,
     pub(super) sync_log_id: Option<LogId>,
+    pub(super) attempt: i16,
+    pub(super) retry_of: Option<RequestId>,
+    pub(super) key: Option<IdempotencyKey>,
 }
 
 /// What to do when a call was made and its row cannot be written.
@@ -46,9 +60,9 @@ impl Shared {
     pub(super) async fn settle(
         &self,
         integration: &Integration,
-        attempted: Attempted,
+        settlement: Settlement,
     ) -> Result<Option<RequestId>, CallError> {
-        let outcome = self.outcome(integration, attempted);
+        let outcome = self.outcome(integration, settlement);
         let record = async {
             self.ports
                 .journal
@@ -71,18 +85,37 @@ impl Shared {
             }
             Err(reason) => {
                 self.tell_unrecorded(integration, &outcome, &reason);
+                self.return_probe(&outcome).await;
                 match self.unrecorded {
                     UnrecordedPolicy::AnswerAndReport => Ok(None),
-                    UnrecordedPolicy::FailCall => Err(CallError::new(
-                        CallErrorKind::Unrecorded,
-                        format!("the call was made and could not be recorded: {reason}"),
-                    )),
+                    UnrecordedPolicy::FailCall => Err(CallError::unrecorded(&reason)),
                 }
             }
         }
     }
 
-    fn outcome(&self, integration: &Integration, attempted: Attempted) -> CallOutcome {
+    /// Frees the slot of a probe whose outcome was not recorded (INV-02).
+    async fn return_probe(&self, outcome: &CallOutcome) {
+        let Some(circuit) = &outcome.circuit else {
+            return;
+        };
+        if circuit.probe.is_none() {
+            return;
+        }
+        let returned = GateReturn {
+            integration_id: outcome.attempt.integration_id,
+            budgets: Vec::new(),
+            permits: 0,
+            probe: circuit.probe,
+            admitted_at: circuit.now,
+        };
+        if let Err(error) = self.ports.gate.give_back(&[returned]).await {
+            tracing::warn!(%error, "a probe could not be given back, and counts as lost in time");
+        }
+    }
+
+    fn outcome(&self, integration: &Integration, settlement: Settlement) -> CallOutcome {
+        let attempted = settlement.row;
         let health = match &attempted.class {
             None => HealthVerdict::Success,
             Some(FailureClass::Upstream) => HealthVerdict::Outage,
@@ -100,11 +133,11 @@ impl Shared {
             headers: None,
             error: attempted.error,
             failure_class: attempted.class,
-            idempotency_key: None,
+            idempotency_key: attempted.key,
             provider_request_id: attempted.provider_request_id,
             duration_ms: Some(attempted.duration_ms),
-            retry_of: None,
-            attempt: 1,
+            retry_of: attempted.retry_of,
+            attempt: attempted.attempt,
             related: attempted.related,
             sync_log_id: attempted.sync_log_id,
             created_at: self.ports.clock.now(),
@@ -115,8 +148,8 @@ impl Shared {
             health,
             health_policy: self.health_policy,
             authorization,
-            circuit: None,
-            completion: None,
+            circuit: settlement.circuit,
+            completion: settlement.completion,
         }
     }
 
@@ -167,6 +200,27 @@ impl Shared {
                     consecutive_failures,
                 },
             );
+        }
+        if let Some(moved) = recorded.circuit {
+            let reason = moved.reason;
+            match moved.to {
+                CircuitPhase::Open => self.emit(integration, EventKind::CircuitOpened { reason }),
+                CircuitPhase::Closed => self.emit(integration, EventKind::CircuitClosed { reason }),
+                CircuitPhase::HalfOpen => {}
+            }
+        }
+        if recorded.completion == Some(CompletionResult::NotHolder) {
+            tracing::warn!(
+                integration_id = %integration.id,
+                request_id = request_id.map(|id| id.0),
+                "the key of a call was decided about by somebody else while it was under way"
+            );
+        }
+        let changed = recorded.health.is_some()
+            || recorded.circuit.is_some()
+            || recorded.authorization_changed;
+        if changed {
+            self.locals.forget(integration.id);
         }
         let refused = matches!(
             outcome.authorization,

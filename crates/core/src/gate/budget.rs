@@ -91,9 +91,10 @@ impl Budget {
 }
 
 /// Which calls go first when little is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Somebody is waiting.
+    #[default]
     Interactive,
     /// Syncs and other work that can wait.
     Background,

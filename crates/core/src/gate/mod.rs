@@ -6,9 +6,11 @@
 mod budget;
 mod circuit;
 mod port;
+mod rate;
 mod state;
 
 pub use budget::*;
 pub use circuit::*;
 pub use port::*;
+pub use rate::RateBudget;
 pub use state::GateState;

@@ -1,6 +1,10 @@
 //! What a provider may be able to do beyond taking calls.
 
-use crate::request::FailureClass;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use crate::{gate::RateBudget, request::FailureClass};
 
 /// Can be asked whether an account works.
 pub trait HealthCheck: Send + Sync {
@@ -48,8 +52,63 @@ pub trait FailureClassifier: Send + Sync {
     /// The class of a failed attempt, or `None` to leave it to the status.
     fn classify(&self, outcome: &Outcome<'_>) -> Option<FailureClass>;
 
+    /// Whether a failed attempt changed anything there, or `None` to leave it to the status. Keys
+    /// of at-most-once calls go by it.
+    fn effect(&self, _outcome: &Outcome<'_>) -> Option<Effect> {
+        None
+    }
+
     /// The class of an SDK's error, or `None` to leave it to what else is known.
     fn classify_error(&self, _error: &(dyn std::error::Error + 'static)) -> Option<FailureClass> {
         None
     }
+}
+
+/// What an attempt changed on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// What was asked for.
+    Happened,
+    /// Certainly nothing.
+    DidNotHappen,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Knows better than the class of a failure whether to try again.
+pub trait RetryPolicy: Send + Sync {
+    /// The verdict on a failed attempt, or `None` to leave it to its class.
+    ///
+    /// What may have changed something there is not sent again all the same, unless that does no
+    /// harm.
+    fn verdict(&self, outcome: &Outcome<'_>) -> Option<RetryVerdict>;
+
+    /// The verdict on an SDK's error, or `None` to leave it to its class.
+    fn verdict_on_error(&self, _error: &(dyn std::error::Error + 'static)) -> Option<RetryVerdict> {
+        None
+    }
+}
+
+/// Whether to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryVerdict {
+    /// It would fail again.
+    Stop,
+    /// It may succeed.
+    Again {
+        /// After so long; `None` leaves it to what the other side asked for, and to the back-off.
+        after: Option<Duration>,
+    },
+}
+
+/// Says how many calls it takes.
+pub trait RateLimits: Send + Sync {
+    /// The limits of one account. Checked when a client is built.
+    fn budgets(&self) -> Vec<RateBudget>;
+}
+
+/// Does what is asked under one key once, however often it is sent.
+pub trait NativeIdempotency: Send + Sync {
+    /// The header that carries the key.
+    fn header(&self) -> HeaderName;
 }

@@ -132,6 +132,21 @@ pub trait Provider: Send + Sync {
     fn webhook_source(&self) -> Option<&dyn WebhookSource> {
         None
     }
+
+    /// Knows better than the class of a failure whether to try again.
+    fn retry_policy(&self) -> Option<&dyn RetryPolicy> {
+        None
+    }
+
+    /// Says how many calls it takes.
+    fn rate_limits(&self) -> Option<&dyn RateLimits> {
+        None
+    }
+
+    /// Does what is asked under one key once.
+    fn native_idempotency(&self) -> Option<&dyn NativeIdempotency> {
+        None
+    }
 }
 
 /// The names of the capabilities `provider` has, for people.
@@ -146,6 +161,9 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<&'static str> {
             "failure classifier",
             provider.failure_classifier().is_some(),
         ),
+        ("retry policy", provider.retry_policy().is_some()),
+        ("rate limits", provider.rate_limits().is_some()),
+        ("idempotency", provider.native_idempotency().is_some()),
         ("request ids", provider.request_id_header().is_some()),
         ("webhooks", provider.webhook_source().is_some()),
     ]

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use url::Url;
 
-use super::{Account, Credentials, Provider, ProviderError, Redaction};
+use super::{Account, Credentials, Provider, ProviderError, RateLimits, Redaction};
 use crate::{
+    gate::RateBudget,
     redact::{InvalidPath, JsonPath},
     transport::AllowPrivate,
     value::ProviderKey,
@@ -22,6 +23,8 @@ pub struct ProviderSettings {
     pub allow_private: AllowPrivate,
     /// The application's credentials, behind those of each integration.
     pub application: Credentials,
+    /// In place of the limits the provider says it has, for each of its integrations.
+    pub budgets: Option<Vec<RateBudget>>,
 }
 
 impl fmt::Debug for ProviderSettings {
@@ -31,6 +34,7 @@ impl fmt::Debug for ProviderSettings {
             .field("base_url", &self.base_url.as_ref().map(origin))
             .field("allow_private", &self.allow_private)
             .field("application", &self.application)
+            .field("budgets", &self.budgets)
             .finish()
     }
 }
@@ -64,6 +68,13 @@ impl Registered {
             Some(url) => Ok(url.clone()),
             None => self.provider.base_url(account),
         }
+    }
+
+    /// How many calls an account of it takes. A client is not built over limits that are none.
+    pub(crate) fn budgets(&self) -> Vec<RateBudget> {
+        let own = || self.provider.rate_limits().map(RateLimits::budgets);
+        let set = self.settings.budgets.clone();
+        set.or_else(own).unwrap_or_default()
     }
 
     /// What in its bodies must not be logged. A client is not built over a path that is none.

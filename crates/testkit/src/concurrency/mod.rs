@@ -11,6 +11,7 @@
 
 mod batches;
 mod claims;
+mod clients;
 mod winners;
 mod writers;
 
@@ -33,7 +34,7 @@ use integrations_core::{
 use crate::conformance::fixtures::{at, external, holder, opens_after, operation, provider, uid};
 
 #[doc(inline)]
-pub use self::{batches::*, claims::*, winners::*, writers::*};
+pub use self::{batches::*, claims::*, clients::*, winners::*, writers::*};
 
 /// Stamps a test for every check of [`concurrency`](crate::concurrency).
 ///
@@ -89,6 +90,9 @@ macro_rules! __concurrency_checks {
             many_writers_meet_no_busy_error
             writers_survive_a_removal
             purging_leaves_other_writers_alone
+            clients_never_exceed_a_budget
+            clients_send_one_probe
+            clients_send_one_call_per_key
         }
     };
     (@tests $($check:ident)*) => {
@@ -278,6 +282,7 @@ mod tests {
             include_str!("batches.rs"),
             include_str!("winners.rs"),
             include_str!("writers.rs"),
+            include_str!("clients.rs"),
         ];
         let written: Vec<_> = sources
             .iter()

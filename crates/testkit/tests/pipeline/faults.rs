@@ -100,7 +100,13 @@ async fn a_failure_that_cannot_be_recorded_is_still_that_failure() {
     harness
         .transport
         .reply(Method::GET, "/api/x", Reply::status(500));
-    let error = harness.handle(&acme).get("/x").send().await.unwrap_err();
+    let error = harness
+        .handle(&acme)
+        .get("/x")
+        .attempts(1)
+        .send()
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), &CallErrorKind::Failed(FailureClass::Upstream));
 }
 

@@ -4,16 +4,17 @@ use http::Method;
 use integrations_core::{
     client::CallErrorKind,
     event::EventKind,
+    gate::CircuitPolicy,
     integration::{AuthorizationStatus, HealthStatus, Refusal},
     transport::{Reached, TransportErrorKind},
 };
 use integrations_testkit::{harness::Harness, transport::Reply};
 
-use crate::acme::installed;
+use crate::acme::{Acme, install, installed};
 
 async fn call(harness: &Harness, acme: &integrations_core::integration::Integration, reply: Reply) {
     harness.transport.reply(Method::GET, "/api/x", reply);
-    let _outcome = harness.handle(acme).get("/x").send().await;
+    let _outcome = harness.handle(acme).get("/x").attempts(1).send().await;
 }
 
 async fn health(
@@ -27,7 +28,15 @@ async fn health(
 // HLT-01, HLT-04, HLT-06
 #[tokio::test]
 async fn outages_degrade_fail_and_disable_and_then_nothing_is_sent() {
-    let (harness, acme) = installed().await;
+    let never_open = CircuitPolicy {
+        enabled: false,
+        ..CircuitPolicy::default()
+    };
+    let harness = Harness::with(
+        |ports| ports,
+        |builder| builder.provider(Acme).circuit_policy(never_open),
+    );
+    let acme = install(&harness).await;
     for n in 1..=50 {
         call(&harness, &acme, Reply::status(503)).await;
         let expected = match n {

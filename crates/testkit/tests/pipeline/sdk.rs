@@ -29,6 +29,7 @@ async fn a_closure_gets_its_context_and_leaves_a_row() {
             cx.report(Reported {
                 status: Some(200),
                 provider_request_id: Some("req-7".to_owned()),
+                ..Reported::default()
             });
             cx.report(Reported::default());
             Ok::<_, SdkError>(42)

@@ -90,10 +90,9 @@ impl CircuitControl {
         let shared = &self.0.shared;
         let now = shared.ports.clock.now();
         let gate = &shared.ports.gate;
-        if !gate
-            .override_circuit(row.id, &self.0.scope, to, now)
-            .await?
-        {
+        let changed = gate.override_circuit(row.id, &self.0.scope, to, now).await;
+        shared.locals.forget(row.id);
+        if !changed? {
             return Err(ControlError::NotFound);
         }
         shared.emit(row, event);

@@ -54,8 +54,10 @@ impl RateLimitControl {
         let row = self.0.row().await?;
         let ports = &self.0.shared.ports;
         let now = ports.clock.now();
-        let gate = &ports.gate;
-        if gate.override_rate(row.id, &self.0.scope, to, now).await? {
+        let changed = ports.gate.override_rate(row.id, &self.0.scope, to, now);
+        let changed = changed.await;
+        self.0.shared.locals.forget(row.id);
+        if changed? {
             Ok(())
         } else {
             Err(ControlError::NotFound)

@@ -1,0 +1,150 @@
+//! An attempt that began, and leaves its row whatever becomes of the caller.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Course, Finding, permit::Debt, retry::Next};
+use crate::{
+    client::{CallError, Shared, settle::Settlement},
+    gate::{CircuitVerdict, Suppression},
+    id::{IntegrationId, RequestId},
+    request::FailureClass,
+};
+
+/// An attempt under way.
+pub(super) struct Begun<'a> {
+    course: &'a Course,
+    debt: Debt,
+    number: i16,
+    first: Option<RequestId>,
+    started: Duration,
+    ended: bool,
+}
+
+impl<'a> Begun<'a> {
+    pub(super) fn new(
+        course: &'a Course,
+        debt: Debt,
+        number: i16,
+        first: Option<RequestId>,
+    ) -> Self {
+        Self {
+            course,
+            debt,
+            number,
+            first,
+            started: course.shared.ports.clock.monotonic(),
+            ended: false,
+        }
+    }
+
+    /// Settles it; the row.
+    pub(super) async fn end(
+        mut self,
+        finding: Finding,
+        next: Next,
+    ) -> Result<Option<RequestId>, CallError> {
+        self.ended = true;
+        let shared = &self.course.shared;
+        let settling = self.settle(finding, matches!(next, Next::Stop(_)));
+        let settling = shared.background.spawn(settling);
+        match settling.await {
+            Ok(settled) => settled,
+            Err(_) => Err(CallError::unrecorded("the task that records ended early")),
+        }
+    }
+
+    /// The settlement, which needs nobody to wait for it.
+    fn settle(
+        &self,
+        finding: Finding,
+        is_last: bool,
+    ) -> impl Future<Output = Result<Option<RequestId>, CallError>> + use<> {
+        let course = self.course;
+        let (shared, connection) = (Arc::clone(&course.shared), Arc::clone(&course.connection));
+        let held = course.held.clone();
+        let now = shared.ports.clock.now();
+        let took = shared.ports.clock.monotonic().saturating_sub(self.started);
+        let circuit = self.debt.outcome(&shared, verdict(&finding), now);
+        let pause = finding.pace.pause(finding.class.as_ref());
+        let mut row = course.row.clone();
+        row.attempt = self.number;
+        row.retry_of = self.first;
+        row.duration_ms = i32::try_from(took.as_millis()).unwrap_or(i32::MAX);
+        row.status = finding.status;
+        row.class = finding.class;
+        row.response_data = finding.response_data;
+        row.error = finding.error;
+        row.provider_request_id = finding.provider_request_id;
+        let (effect, kept) = (finding.effect, finding.kept);
+        async move {
+            let completion = match held {
+                Some(held) if is_last => Some(held.completion(effect, row.status, kept).await),
+                Some(held) => {
+                    held.note(effect);
+                    None
+                }
+                None => None,
+            };
+            let id = connection.integration.id;
+            let settlement = Settlement {
+                row,
+                circuit: Some(circuit),
+                completion,
+            };
+            let settled = shared.settle(&connection.integration, settlement).await;
+            if let Some(until) = pause {
+                shared
+                    .suppress(
+                        Suppression {
+                            integration_id: id,
+                            until,
+                            now,
+                        },
+                        id,
+                    )
+                    .await;
+            }
+            settled
+        }
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let why = if std::thread::panicking() {
+            "the attempt panicked"
+        } else {
+            "the caller went away before there was an answer"
+        };
+        let settling = self.settle(Finding::cut_off(why), true);
+        let settling = async move {
+            // What there is to say was said when it was settled.
+            let _ = settling.await;
+        };
+        let background = &self.course.shared.background;
+        background.spawn_from_drop("recording an attempt", settling);
+    }
+}
+
+/// What an attempt says about the circuit. Whatever was answered, the other side is reachable.
+const fn verdict(finding: &Finding) -> CircuitVerdict {
+    match (&finding.class, finding.answered) {
+        (None, _) => CircuitVerdict::Success,
+        (Some(FailureClass::Upstream), _) => CircuitVerdict::Outage,
+        (Some(_), true) => CircuitVerdict::Reachable,
+        (Some(_), false) => CircuitVerdict::Unknown,
+    }
+}
+
+impl Shared {
+    /// Keeps everybody's calls back. Where that fails, only this process's own next attempts wait.
+    async fn suppress(&self, suppression: Suppression, id: IntegrationId) {
+        self.locals.forget(id);
+        if let Err(error) = self.ports.gate.suppress(&suppression).await {
+            tracing::warn!(%error, "a pause the other side asked for could not be shared");
+        }
+    }
+}
