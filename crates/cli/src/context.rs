@@ -100,8 +100,8 @@ impl Context {
             .health_policy(settings.health)
             .retry_limits(settings.retry.clone())
             .wait_limits(settings.rate_limit)
-            .circuit_policy(settings.circuit)
-            .body_caps(settings.caps);
+            .circuit_policy(settings.circuit);
+        builder = settings.log.apply(builder);
         for provider in providers {
             let key = provider.key();
             let config = settings.providers.get(&key).cloned().unwrap_or_default();

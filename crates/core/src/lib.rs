@@ -77,6 +77,7 @@ pub mod store;
 pub mod sync;
 pub mod time;
 pub mod token;
+pub mod trace;
 pub mod transport;
 pub mod value;
 pub mod wake;

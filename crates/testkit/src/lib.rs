@@ -3,8 +3,10 @@
 //! - [`harness::Harness`]: the real client over a store in memory, a manual clock and a scripted
 //!   transport, for tests of domain logic.
 //! - [`twin`]: local servers with the real shapes of providers.
+//! - [`canary`]: secrets in every place a call has one, to be looked for afterwards.
 //! - [`conformance_suite!`]: whether a store of one's own keeps what the ports promise.
 
+pub mod canary;
 pub mod clock;
 pub mod concurrency;
 pub mod conformance;

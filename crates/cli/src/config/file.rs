@@ -133,6 +133,16 @@ pub(super) struct Health {
 pub(super) struct Logging {
     pub(super) max_request_bytes: Option<toml::Value>,
     pub(super) max_response_bytes: Option<toml::Value>,
+    pub(super) mode: Option<String>,
+    pub(super) when_unrecorded: Option<String>,
+    pub(super) sample_successes: Option<f64>,
+    pub(super) headers: Vec<String>,
+    pub(super) redact_names: Vec<String>,
+    pub(super) redact_paths: Vec<String>,
+    pub(super) trace_context: Option<String>,
+    pub(super) writers: Option<toml::Value>,
+    pub(super) waiting_rows: Option<toml::Value>,
+    pub(super) kept_rows: Option<toml::Value>,
 }
 
 impl File {

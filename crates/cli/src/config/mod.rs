@@ -2,6 +2,7 @@
 //! over the default.
 
 mod file;
+mod log;
 mod pipeline;
 mod range;
 
@@ -11,7 +12,6 @@ use std::{
 };
 
 use integrations::{
-    body::BodyCaps,
     client::{RetryLimits, WaitLimits},
     gate::{CircuitPolicy, RateBudget},
     integration::HealthPolicy,
@@ -25,6 +25,7 @@ use url::Url;
 
 use self::{
     file::{File, Networks, Secret},
+    log::LogSettings,
     range::number,
 };
 use crate::{
@@ -45,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) retry: RetryLimits,
     pub(crate) rate_limit: WaitLimits,
     pub(crate) circuit: CircuitPolicy,
-    pub(crate) caps: BodyCaps,
+    pub(crate) log: LogSettings,
 }
 
 /// How a provider is set up. Secrets are looked up when they are needed.
@@ -90,7 +91,7 @@ impl Settings {
             retry: pipeline::retry(&file.retry).map_err(wrong)?,
             rate_limit: pipeline::rate_limit(&file.rate_limit).map_err(wrong)?,
             circuit: pipeline::circuit(&file.circuit).map_err(wrong)?,
-            caps: caps(&file.logging).map_err(wrong)?,
+            log: LogSettings::of(&file.logging).map_err(wrong)?,
         })
     }
 }
@@ -249,42 +250,19 @@ fn health(given: &file::Health) -> Result<HealthPolicy, String> {
     Ok(policy)
 }
 
-/// Bytes of a body that the log may keep.
-const BODY: std::ops::RangeInclusive<u32> = 1_024..=16_777_216;
-
-fn caps(given: &file::Logging) -> Result<BodyCaps, String> {
-    let default = BodyCaps::default();
-    let bytes = |option, given: &Option<toml::Value>, default: usize| {
-        let given = number(option, given.as_ref(), BODY)?;
-        Ok::<_, String>(given.map_or(default, |bytes| bytes as usize))
-    };
-    Ok(BodyCaps {
-        request: bytes(
-            "logging.max_request_bytes",
-            &given.max_request_bytes,
-            default.request,
-        )?,
-        response: bytes(
-            "logging.max_response_bytes",
-            &given.max_response_bytes,
-            default.response,
-        )?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<(HealthPolicy, BodyCaps), String> {
+    fn read(text: &str) -> Result<HealthPolicy, String> {
         let file = File::parse(text)?;
         providers(file.providers)?;
-        Ok((health(&file.health)?, caps(&file.logging)?))
+        health(&file.health)
     }
 
     #[test]
     fn an_empty_file_is_the_defaults() {
-        assert_eq!(read(""), Ok((HealthPolicy::default(), BodyCaps::default())));
+        assert_eq!(read(""), Ok(HealthPolicy::default()));
     }
 
     // W-CFG-1
@@ -298,10 +276,6 @@ mod tests {
             (
                 "[health]\ndegraded_after = \"5\"",
                 "`health.degraded_after` is a string: it must be a whole number from 1 to 1000000",
-            ),
-            (
-                "[logging]\nmax_response_bytes = 10",
-                "`logging.max_response_bytes` is 10: it must be a whole number from 1024 to 16777216",
             ),
             (
                 "[health]\ndegraded_after = 30",
@@ -326,7 +300,7 @@ mod tests {
     // CFG-11
     #[test]
     fn health_may_never_disable() {
-        let (policy, _) = read("[health]\ndisabled_after = \"never\"\nfailing_after = 9").unwrap();
+        let policy = read("[health]\ndisabled_after = \"never\"\nfailing_after = 9").unwrap();
         assert_eq!((policy.failing_after, policy.disabled_after), (9, None));
     }
 }

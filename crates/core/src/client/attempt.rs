@@ -1,9 +1,10 @@
 //! Calls over HTTP: put together, sent, classified.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
+use secrecy::SecretString;
 
 use super::{
     Answer, AnswerSource, CallError, CallErrorKind, IntegrationHandle, Shared,
@@ -19,7 +20,9 @@ use crate::{
     classify::{class_of_answer, class_of_transport, effect_of_answer, effect_of_transport},
     id::RequestId,
     provider::{Account, Outcome, Registered},
+    redact::Redactor,
     request::FailureClass,
+    trace::TraceContext,
     transport::{TransportError, TransportErrorKind, TransportOptions},
     unwind::caught,
 };
@@ -27,6 +30,8 @@ use crate::{
 /// A request that is ready to go, authenticated where it may be.
 #[derive(Clone)]
 pub(super) struct Outgoing {
+    /// What this call alone brings that must not be stored.
+    secrets: Vec<SecretString>,
     pub(super) target: Target,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
@@ -46,7 +51,8 @@ impl IntegrationHandle {
         }
         let connection = self.shared.connect(self.reference, self.scope()).await?;
         let account = connection.account();
-        let outgoing = Shared::outgoing(&connection.registered, &account, &draft)?;
+        let mut outgoing = Shared::outgoing(&connection.registered, &account, &draft)?;
+        outgoing.secrets = draft.secrets(&connection.redactor);
         // What answers without a live call, or adds conditions to one, has its place here: before
         // any key is reserved, and before admission.
         self.live_call(&connection, outgoing, &options).await
@@ -68,9 +74,10 @@ impl IntegrationHandle {
             })?;
             outgoing.headers.insert(native.header(), value);
         }
+        let redactor = outgoing.redactor(connection);
         let plan = Plan {
             options,
-            row: outgoing.row(connection, &self.shared),
+            row: outgoing.row(&redactor, &self.shared),
             reads: matches!(outgoing.method, Method::GET | Method::HEAD),
             repeatable: outgoing.method.is_idempotent(),
             key_on_wire: native.is_some(),
@@ -83,6 +90,7 @@ impl IntegrationHandle {
         let way = HttpWay {
             shared: &self.shared,
             connection,
+            redactor: &redactor,
             outgoing: &outgoing,
             keyed: options.key.is_some(),
         };
@@ -125,6 +133,7 @@ impl Shared {
                 .map_err(|error| provider_failed(&error))?;
         }
         Ok(Outgoing {
+            secrets: Vec::new(),
             target,
             method: draft.method.clone(),
             headers,
@@ -136,31 +145,38 @@ impl Shared {
             },
         })
     }
-
-    /// Sends a request, and waits for its whole answer.
-    pub(super) async fn exchange(
-        &self,
-        outgoing: &Outgoing,
-    ) -> Result<Response<Bytes>, TransportError> {
-        let mut request = Request::new(outgoing.body.clone());
-        *request.method_mut() = outgoing.method.clone();
-        *request.uri_mut() = outgoing.target.uri.clone();
-        *request.headers_mut() = outgoing.headers.clone();
-        request.extensions_mut().insert(outgoing.transport.clone());
-        self.transport.send(request).await
-    }
 }
 
 impl Outgoing {
+    /// The request to send, as the step of a trace that it is.
+    pub(super) fn request(&self, step: Option<&TraceContext>) -> Request<Bytes> {
+        let mut request = Request::new(self.body.clone());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        if let Some(step) = step {
+            step.set_on(request.headers_mut());
+        }
+        request.extensions_mut().insert(self.transport.clone());
+        request
+    }
+
+    /// The account's redactor, or one that knows this call's secrets too.
+    fn redactor<'a>(&self, connection: &'a Connection) -> Cow<'a, Redactor> {
+        if self.secrets.is_empty() {
+            return Cow::Borrowed(&connection.redactor);
+        }
+        Cow::Owned(connection.redactor.with_secrets(&self.secrets))
+    }
+
     /// What the row of each attempt begins with.
-    fn row(&self, connection: &Connection, shared: &Shared) -> Attempted {
-        let redactor = &connection.redactor;
+    fn row(&self, redactor: &Redactor, shared: &Shared) -> Attempted {
         let kind = content_type(&self.headers);
         Attempted {
             endpoint: redactor.text(&self.target.label).into_owned(),
             method: self.method.as_str().to_owned(),
             path: Some(redactor.path_and_query(self.target.path_and_query())),
-            request_data: body::logged(&self.body, kind, redactor, shared.caps.request),
+            request_data: body::logged(&self.body, kind, redactor, shared.log.caps.request),
             ..Attempted::default()
         }
     }
@@ -193,6 +209,7 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
 struct HttpWay<'a> {
     shared: &'a Shared,
     connection: &'a Connection,
+    redactor: &'a Redactor,
     outgoing: &'a Outgoing,
     keyed: bool,
 }
@@ -207,17 +224,22 @@ enum HttpOutcome {
 impl Way for HttpWay<'_> {
     type Outcome = HttpOutcome;
 
-    async fn attempt(&self, _number: i16) -> Tried<HttpOutcome> {
-        match self.shared.exchange(self.outgoing).await {
-            Ok(answer) => Tried {
-                finding: self.answered(&answer),
-                outcome: HttpOutcome::Answer(answer),
-            },
-            Err(error) => Tried {
-                finding: self.failed(&error),
-                outcome: HttpOutcome::Failed(error),
-            },
+    async fn attempt(&self, _number: i16, step: Option<TraceContext>) -> Tried<HttpOutcome> {
+        let request = self.outgoing.request(step.as_ref());
+        let log = &self.shared.log;
+        let sent = (!log.headers.is_empty()).then(|| request.headers().clone());
+        let (mut finding, outcome) = match self.shared.transport.send(request).await {
+            Ok(answer) => (self.answered(&answer), HttpOutcome::Answer(answer)),
+            Err(error) => (self.failed(&error), HttpOutcome::Failed(error)),
+        };
+        if let Some(sent) = sent {
+            let answered = match &outcome {
+                HttpOutcome::Answer(answer) => Some(answer.headers()),
+                HttpOutcome::Failed(_) | HttpOutcome::CutOff => None,
+            };
+            finding.headers = log.headers(self.redactor, &sent, answered);
         }
+        Tried { outcome, finding }
     }
 
     fn cut_off(&self) -> HttpOutcome {
@@ -228,7 +250,7 @@ impl Way for HttpWay<'_> {
 impl HttpWay<'_> {
     fn answered(&self, answer: &Response<Bytes>) -> Finding {
         let provider = &*self.connection.registered.provider;
-        let redactor = &self.connection.redactor;
+        let redactor = self.redactor;
         let outcome = Outcome {
             status: Some(answer.status().as_u16()),
             headers: answer.headers(),
@@ -250,7 +272,13 @@ impl HttpWay<'_> {
             status: outcome.status,
             advice: advice.map_or(Advice::None, Advice::Provider),
             pace: Pace::of(answer.headers(), self.shared.ports.clock.now()),
-            response_data: body::logged(answer.body(), kind, redactor, self.shared.caps.response),
+            response_data: body::logged(
+                answer.body(),
+                kind,
+                redactor,
+                self.shared.log.caps.response,
+            ),
+            headers: None,
             error: class.as_ref().map(|_| failure_text(answer)),
             provider_request_id: request_id.map(|id| redactor.text(id).into_owned()),
             kept: self.keyed.then(|| Kept {
@@ -263,7 +291,6 @@ impl HttpWay<'_> {
     }
 
     fn failed(&self, error: &TransportError) -> Finding {
-        let redactor = &self.connection.redactor;
         let provider = &*self.connection.registered.provider;
         let verdict = || provider.retry_policy()?.verdict_on_error(error);
         let advice = caught("retry policy", verdict).flatten();
@@ -277,7 +304,7 @@ impl HttpWay<'_> {
                     | TransportErrorKind::Decode
             ),
             advice: advice.map_or(Advice::None, Advice::Provider),
-            ..Finding::cut_off(&redactor.text(&error.to_string()))
+            ..Finding::cut_off(&self.redactor.text(&error.to_string()))
         }
     }
 }

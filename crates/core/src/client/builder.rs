@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
+use http::HeaderName;
 use tokio::sync::OnceCell;
 
 use super::{
-    IntegrationClient, RetryLimits, Shared, UnrecordedPolicy, WaitLimits, background::Background,
-    events::Events, pipeline::local::Locals,
+    IntegrationClient, LogMode, LogQueue, RetryLimits, SampleRate, Shared, UnrecordedPolicy,
+    WaitLimits, background::Background, events::Events, logging::LogPolicy,
+    pipeline::local::Locals, recorder::Recorder,
 };
 use crate::{
     body::BodyCaps,
@@ -15,8 +17,9 @@ use crate::{
     gate::{CircuitPolicy, RateBudget},
     integration::HealthPolicy,
     provider::{DuplicateProvider, Provider, ProviderRegistry, ProviderSettings},
-    redact::InvalidPath,
+    redact::{InvalidPath, JsonPath, SecretNames},
     store::Ports,
+    trace::TracePropagation,
     transport::HttpTransport,
     value::{InvalidValue, ProviderKey},
 };
@@ -64,7 +67,10 @@ pub struct ClientBuilder {
     circuit: CircuitPolicy,
     retries: RetryLimits,
     waits: WaitLimits,
-    caps: BodyCaps,
+    log: LogPolicy,
+    log_mode: LogMode,
+    log_queue: LogQueue,
+    tracing: TracePropagation,
     unrecorded: UnrecordedPolicy,
 }
 
@@ -88,7 +94,10 @@ impl ClientBuilder {
             circuit: CircuitPolicy::default(),
             retries: RetryLimits::default(),
             waits: WaitLimits::default(),
-            caps: BodyCaps::default(),
+            log: LogPolicy::default(),
+            log_mode: LogMode::default(),
+            log_queue: LogQueue::default(),
+            tracing: TracePropagation::default(),
             unrecorded: UnrecordedPolicy::default(),
         }
     }
@@ -164,7 +173,53 @@ impl ClientBuilder {
 
     /// How much of a body the log keeps.
     pub fn body_caps(mut self, caps: BodyCaps) -> Self {
-        self.caps = caps;
+        self.log.caps = caps;
+        self
+    }
+
+    /// When calls go on once their last attempt ended, unless they say so themselves.
+    pub fn log_mode(mut self, mode: LogMode) -> Self {
+        self.log_mode = mode;
+        self
+    }
+
+    /// How much the writer of the request log does at once and holds on to.
+    pub fn log_queue(mut self, queue: LogQueue) -> Self {
+        self.log_queue = queue;
+        self
+    }
+
+    /// The part of successful attempts that leave a row, all of them by default. Those left out
+    /// count for health and circuit all the same; failures, retries and calls under a key always
+    /// leave theirs.
+    pub fn sample_successes(mut self, rate: SampleRate) -> Self {
+        self.log.successes = rate;
+        self
+    }
+
+    /// The headers of requests and answers that the log keeps, none by default. Of one whose name
+    /// says secret it keeps that it was there.
+    pub fn log_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.log.headers = names.into_iter().collect();
+        self
+    }
+
+    /// Names under which values are redacted, whichever provider they are from, on top of those
+    /// that say secret by themselves.
+    pub fn redact_names(mut self, names: SecretNames) -> Self {
+        self.log.names = Arc::new(names);
+        self
+    }
+
+    /// Paths into JSON bodies at which values are redacted, on top of each provider's own.
+    pub fn redact_paths(mut self, paths: impl IntoIterator<Item = JsonPath>) -> Self {
+        self.log.paths = paths.into_iter().collect();
+        self
+    }
+
+    /// Which outgoing calls say where they stand in a trace.
+    pub fn trace_propagation(mut self, which: TracePropagation) -> Self {
+        self.tracing = which;
         self
     }
 
@@ -199,6 +254,15 @@ impl ClientBuilder {
         if !self.sinks.is_empty() && tokio::runtime::Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
         }
+        let events = Arc::new(Events::start(self.sinks));
+        let locals = Arc::new(Locals::default());
+        let recorder = Recorder::new(
+            Arc::clone(&self.ports.journal),
+            Arc::clone(&self.ports.clock),
+            Arc::clone(&events),
+            Arc::clone(&locals),
+            self.log_queue,
+        );
         let shared = Shared {
             ports: self.ports,
             keys: self.keys,
@@ -208,11 +272,14 @@ impl ClientBuilder {
             circuit: self.circuit,
             retries: self.retries,
             waits: self.waits,
-            caps: self.caps,
+            log: self.log,
+            log_mode: self.log_mode,
+            tracing: self.tracing,
             unrecorded: self.unrecorded,
-            events: Events::start(self.sinks),
+            recorder,
+            events,
             keys_verified: OnceCell::new(),
-            locals: Locals::default(),
+            locals,
             background: Background::default(),
         };
         Ok(IntegrationClient {

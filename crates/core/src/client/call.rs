@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use secrecy::SecretString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Answer, CallError, IntegrationHandle,
     pipeline::{CallOptions, call_options},
 };
-use crate::request::RelatedId;
+use crate::{redact::Redactor, request::RelatedId};
 
 /// Headers that decide where a message goes and where it ends. Another `Host` would hand the
 /// credentials to another site of the same server.
@@ -61,6 +62,21 @@ impl fmt::Debug for Call {
 }
 
 impl Draft {
+    /// The values under names that say secret, which this call alone brings.
+    pub(super) fn secrets(&self, redactor: &Redactor) -> Vec<SecretString> {
+        let params = self.params.iter().map(|(name, value)| (&**name, &**value));
+        let query = self.query.iter().map(|(name, value)| (&**name, &**value));
+        let headers = self.headers.iter();
+        let headers =
+            headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        params
+            .chain(query)
+            .chain(headers)
+            .filter(|(name, _)| redactor.is_secret_name(name))
+            .map(|(_, value)| SecretString::from(value))
+            .collect()
+    }
+
     pub(super) fn new(method: Method, endpoint: String) -> Self {
         Self {
             endpoint,

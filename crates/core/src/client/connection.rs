@@ -32,13 +32,14 @@ impl Connection {
     }
 }
 
-/// The redactor for an account of a provider.
-pub(super) fn redactor(registered: &Registered, account: &Account<'_>) -> Redactor {
-    let paths = registered.redaction_paths().into_iter().flatten();
-    Redactor::new(paths.collect(), account.secrets())
-}
-
 impl Shared {
+    /// The redactor for an account of a provider.
+    pub(super) fn redactor(&self, registered: &Registered, account: &Account<'_>) -> Redactor {
+        let paths = registered.redaction_paths().into_iter().flatten();
+        let paths = paths.chain(self.log.paths.iter().cloned()).collect();
+        Redactor::new(paths, account.secrets()).with_names(Arc::clone(&self.log.names))
+    }
+
     /// Finds an integration that takes calls, and opens its credentials. What was read within the
     /// last second is believed, unless this process changed it.
     pub(super) async fn connect(
@@ -86,7 +87,7 @@ impl Shared {
         })?;
         let credentials = self.open_credentials(&integration).await?;
         let account = Account::of(&integration, &credentials, &registered.settings.application);
-        let redactor = redactor(registered, &account);
+        let redactor = self.redactor(registered, &account);
         Ok(Connection {
             redactor,
             budgets: registered.budgets(),

@@ -43,6 +43,12 @@ impl Events {
         }
     }
 
+    /// Whether anybody hears of events.
+    pub(super) fn has_sinks(&self) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.is_some()
+    }
+
     /// Queues an event.
     pub(super) fn emit(&self, event: Event) {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use http::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value as Json;
 
-use super::{CallError, ScopedClient, Shared, call::Draft, connection::redactor};
+use super::{CallError, ScopedClient, Shared, call::Draft};
 use crate::{
     encryptor::{EncryptionError, SealContext, SealedColumn},
     entropy::{EntropyError, EntropyExt as _},
@@ -238,13 +238,13 @@ impl Shared {
             return ProbeReport::NotSupported;
         };
         let draft = Draft::new(Method::GET, check.probe().endpoint);
-        let redactor = redactor(registered, account);
+        let redactor = self.redactor(registered, account);
         let failed = |text: String| ProbeReport::Failed(redactor.text(&text).into_owned());
         let outgoing = match Self::outgoing(registered, account, &draft) {
             Ok(outgoing) => outgoing,
             Err(error) => return failed(error.to_string()),
         };
-        match self.exchange(&outgoing).await {
+        match self.transport.send(outgoing.request(None)).await {
             Ok(answer) if answer.status().is_success() => ProbeReport::Passed,
             Ok(answer) => failed(format!("the other side answered {}", answer.status())),
             Err(error) => failed(error.to_string()),

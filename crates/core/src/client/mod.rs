@@ -13,10 +13,12 @@ mod events;
 mod install;
 mod kept;
 mod keys;
+mod logging;
 mod once;
 mod operate;
 mod pause;
 mod pipeline;
+mod recorder;
 mod sdk;
 mod services;
 mod settle;
@@ -26,13 +28,13 @@ use std::{fmt, sync::Arc};
 use tokio::sync::OnceCell;
 
 use crate::{
-    body::BodyCaps,
     encryptor::Keys,
     gate::CircuitPolicy,
     id::LogId,
     integration::{HealthPolicy, IntegrationRef, Owner, Scope},
     provider::ProviderRegistry,
     store::Ports,
+    trace::TracePropagation,
     transport::HttpTransport,
 };
 
@@ -43,9 +45,11 @@ pub use call::{Call, CallAt};
 pub use error::{CallError, CallErrorKind};
 pub use install::{Install, InstallError, PreparedInstall, ProbeReport};
 pub use keys::{KeyMismatch, verify_keys};
+pub use logging::{InvalidSampleRate, SampleRate};
 pub use once::Once;
 pub use operate::{CircuitControl, ControlError, KeyControl, RateLimitControl};
 pub use pipeline::{RetryLimits, Retryable, WaitLimits};
+pub use recorder::{Bound, LogCounts, LogMode, LogQueue};
 pub use sdk::{CallContext, Reported, SdkCall};
 pub use settle::UnrecordedPolicy;
 
@@ -59,11 +63,14 @@ struct Shared {
     circuit: CircuitPolicy,
     retries: RetryLimits,
     waits: WaitLimits,
-    caps: BodyCaps,
+    log: logging::LogPolicy,
+    log_mode: LogMode,
+    tracing: TracePropagation,
     unrecorded: UnrecordedPolicy,
-    events: events::Events,
+    recorder: recorder::Recorder,
+    events: Arc<events::Events>,
     keys_verified: OnceCell<()>,
-    locals: pipeline::local::Locals,
+    locals: Arc<pipeline::local::Locals>,
     background: background::Background,
 }
 
@@ -148,10 +155,20 @@ impl IntegrationClient {
         verify_keys(&*ports.keys, &*keys.encryptor, &*ports.clock).await
     }
 
-    /// Waits until everything is recorded that calls left behind, those included whose callers
-    /// went away, and event sinks have had everything. Events of later calls are dropped.
+    /// What the request log's writer did since the client was built, and what it holds.
+    #[must_use]
+    pub fn log_counts(&self) -> LogCounts {
+        self.shared.recorder.counts()
+    }
+
+    /// Waits until what goes on without its caller is done, every row is written, and event sinks
+    /// have had everything. Events of later calls are dropped.
+    ///
+    /// Rows that are kept because the store is away are tried once more;
+    /// [`log_counts`](Self::log_counts) then says how many are lost.
     pub async fn shutdown(&self) {
         self.shared.background.drain().await;
+        self.shared.recorder.drain().await;
         self.shared.events.drain().await;
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     provider::{Credentials, Effect},
     request::FailureClass,
     time::Clock,
+    trace::TraceContext,
     unwind::caught,
     value::{IdempotencyKey, cut_chars},
 };
@@ -51,6 +52,7 @@ struct Context {
     metadata: Option<serde_json::Value>,
     key: Option<IdempotencyKey>,
     attempt: i16,
+    trace: Option<TraceContext>,
     reported: Mutex<Reported>,
 }
 
@@ -86,6 +88,12 @@ impl CallContext {
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
         self.0.key.as_ref().map(IdempotencyKey::as_str)
+    }
+
+    /// Where the attempt stands in a trace, for an SDK that passes it on.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<&TraceContext> {
+        self.0.trace.as_ref()
     }
 
     /// A credential: the integration's own, else the application's.
@@ -257,7 +265,7 @@ impl SdkCall {
         let shared = &handle.shared;
         let connection = shared.connect(handle.reference, &handle.scope).await?;
         let label = connection.redactor.text(&self.label).into_owned();
-        let caps = shared.caps;
+        let caps = shared.log.caps;
         let plan = Plan {
             options: &self.options,
             row: Attempted {
@@ -316,8 +324,8 @@ where
 {
     type Outcome = SdkOutcome<T, E>;
 
-    async fn attempt(&self, number: i16) -> Tried<Self::Outcome> {
-        let context = self.context(number);
+    async fn attempt(&self, number: i16, step: Option<TraceContext>) -> Tried<Self::Outcome> {
+        let context = self.context(number, step);
         let result = AssertUnwindSafe((self.work)(context.clone()))
             .catch_unwind()
             .await;
@@ -339,7 +347,7 @@ where
 }
 
 impl<F> SdkWay<'_, F> {
-    fn context(&self, attempt: i16) -> CallContext {
+    fn context(&self, attempt: i16, trace: Option<TraceContext>) -> CallContext {
         let connection = self.connection;
         CallContext(Arc::new(Context {
             integration_id: connection.integration.id,
@@ -348,6 +356,7 @@ impl<F> SdkWay<'_, F> {
             metadata: connection.integration.metadata.clone(),
             key: self.key.cloned(),
             attempt,
+            trace,
             reported: Mutex::default(),
         }))
     }

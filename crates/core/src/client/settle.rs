@@ -1,17 +1,17 @@
-//! Settlement: what an attempt leaves behind, and what is told of it.
+//! Settlement: what an attempt leaves behind. The [recorder](super::recorder) writes it down and
+//! tells of it.
 
-use std::panic::AssertUnwindSafe;
-
-use futures::FutureExt as _;
-
-use super::{CallError, Shared};
+use super::{
+    CallError, LogMode, Shared,
+    recorder::{Left, Unrecorded},
+};
 use crate::{
     event::{Event, EventKind},
-    gate::{CircuitOutcome, CircuitPhase, GateReturn},
-    id::{LogId, RequestId},
-    idempotency::{Completion, CompletionResult},
-    integration::{AuthorizationStatus, HealthStatus, HealthVerdict, Integration},
-    request::{CallOutcome, FailureClass, NewRequest, Recorded, Related},
+    gate::{CircuitOutcome, GateReturn},
+    id::{IntegrationId, LogId, RequestId},
+    idempotency::Completion,
+    integration::{AuthorizationStatus, HealthVerdict, Integration},
+    request::{CallOutcome, FailureClass, NewRequest, Related},
     value::IdempotencyKey,
 };
 
@@ -20,6 +20,8 @@ pub(super) struct Settlement {
     pub(super) row: Attempted,
     pub(super) circuit: Option<CircuitOutcome>,
     pub(super) completion: Option<Completion>,
+    /// When the call goes on.
+    pub(super) mode: LogMode,
 }
 
 /// What there is to write down of an attempt; redacted already.
@@ -31,6 +33,7 @@ pub(super) struct Attempted {
     pub(super) status: Option<u16>,
     pub(super) request_data: Option<String>,
     pub(super) response_data: Option<String>,
+    pub(super) headers: Option<String>,
     pub(super) error: Option<String>,
     pub(super) class: Option<FailureClass>,
     pub(super) provider_request_id: Option<String>,
@@ -45,7 +48,8 @@ pub(super) struct Attempted {
 /// What to do when a call was made and its row cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnrecordedPolicy {
-    /// The caller gets the answer; [`EventKind::RequestUnrecorded`] tells of it.
+    /// The caller gets the answer; [`EventKind::RequestUnrecorded`] tells of it. The row is kept,
+    /// within a bound, and written once the store is back.
     #[default]
     AnswerAndReport,
     /// The caller gets an error of kind [`CallErrorKind::Unrecorded`] that carries the answer.
@@ -53,7 +57,7 @@ pub enum UnrecordedPolicy {
 }
 
 impl Shared {
-    /// Writes an attempt down and tells of what it changed; the row, if it could be written.
+    /// Has an attempt written down; the row, where the caller waits for it and it was written.
     ///
     /// The error is one of kind [`CallErrorKind::Unrecorded`]. Nothing here changes what the
     /// other side did, so nothing here may look like a reason to call again.
@@ -62,30 +66,24 @@ impl Shared {
         integration: &Integration,
         settlement: Settlement,
     ) -> Result<Option<RequestId>, CallError> {
+        let mode = settlement.mode;
         let outcome = self.outcome(integration, settlement);
-        let record = async {
-            self.ports
-                .journal
-                .record(std::slice::from_ref(&outcome))
-                .await
+        // A key says what became of its call before the caller hears of it, and a probe's place is
+        // not to be lost with a row.
+        let is_probe = outcome.circuit.is_some_and(|found| found.probe.is_some());
+        let mode = match outcome.completion {
+            None if !is_probe => mode,
+            _ => LogMode::Durable,
         };
-        let recorded = match AssertUnwindSafe(record).catch_unwind().await {
-            Ok(Ok(results)) => match results.into_iter().next() {
-                Some(Ok(recorded)) => Ok(recorded),
-                Some(Err(rejected)) => Err(rejected.to_string()),
-                None => Err("the store did not answer for the row".to_owned()),
-            },
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_panic) => Err("the store panicked".to_owned()),
+        let circuit = outcome.circuit;
+        let left = Left {
+            provider: integration.provider.clone(),
+            outcome,
         };
-        match recorded {
-            Ok(recorded) => {
-                self.tell(integration, &outcome, &recorded);
-                Ok(recorded.id)
-            }
-            Err(reason) => {
-                self.tell_unrecorded(integration, &outcome, &reason);
-                self.return_probe(&outcome).await;
+        match self.recorder.record(left, mode).await {
+            Ok(recorded) => Ok(recorded.and_then(|recorded| recorded.id)),
+            Err(Unrecorded { reason }) => {
+                self.return_probe(integration.id, circuit).await;
                 match self.unrecorded {
                     UnrecordedPolicy::AnswerAndReport => Ok(None),
                     UnrecordedPolicy::FailCall => Err(CallError::unrecorded(&reason)),
@@ -95,15 +93,12 @@ impl Shared {
     }
 
     /// Frees the slot of a probe whose outcome was not recorded (INV-02).
-    async fn return_probe(&self, outcome: &CallOutcome) {
-        let Some(circuit) = &outcome.circuit else {
+    async fn return_probe(&self, integration_id: IntegrationId, circuit: Option<CircuitOutcome>) {
+        let Some(circuit) = circuit.filter(|circuit| circuit.probe.is_some()) else {
             return;
         };
-        if circuit.probe.is_none() {
-            return;
-        }
         let returned = GateReturn {
-            integration_id: outcome.attempt.integration_id,
+            integration_id,
             budgets: Vec::new(),
             permits: 0,
             probe: circuit.probe,
@@ -116,6 +111,7 @@ impl Shared {
 
     fn outcome(&self, integration: &Integration, settlement: Settlement) -> CallOutcome {
         let attempted = settlement.row;
+        let logged = self.is_logged(&attempted);
         let health = match &attempted.class {
             None => HealthVerdict::Success,
             Some(FailureClass::Upstream) => HealthVerdict::Outage,
@@ -130,7 +126,7 @@ impl Shared {
             status_code: attempted.status,
             request_data: attempted.request_data,
             response_data: attempted.response_data,
-            headers: None,
+            headers: attempted.headers,
             error: attempted.error,
             failure_class: attempted.class,
             idempotency_key: attempted.key,
@@ -144,7 +140,7 @@ impl Shared {
         };
         CallOutcome {
             attempt: attempt.fitted(),
-            logged: true,
+            logged,
             health,
             health_policy: self.health_policy,
             authorization,
@@ -153,100 +149,13 @@ impl Shared {
         }
     }
 
-    fn tell(&self, integration: &Integration, outcome: &CallOutcome, recorded: &Recorded) {
-        let attempt = &outcome.attempt;
-        let duration_ms = attempt.duration_ms.unwrap_or_default();
-        let (request_id, status_code) = (recorded.id, attempt.status_code);
-        tracing::debug!(
-            provider = %integration.provider,
-            integration_id = %integration.id,
-            request_id = request_id.map(|id| id.0),
-            endpoint = attempt.endpoint,
-            status_code,
-            duration_ms,
-            "recorded an attempt"
-        );
-        self.emit(
-            integration,
-            match &attempt.failure_class {
-                None => EventKind::RequestCompleted {
-                    request_id,
-                    status_code,
-                    duration_ms,
-                },
-                Some(class) => EventKind::RequestFailed {
-                    request_id,
-                    class: class.clone(),
-                    status_code,
-                    duration_ms,
-                },
-            },
-        );
-        if let Some(moved) = &recorded.health {
-            let consecutive_failures = moved.consecutive_failures;
-            if moved.to == HealthStatus::Disabled {
-                self.emit(
-                    integration,
-                    EventKind::IntegrationDisabled {
-                        consecutive_failures,
-                    },
-                );
-            }
-            self.emit(
-                integration,
-                EventKind::HealthChanged {
-                    from: moved.from.clone(),
-                    to: moved.to.clone(),
-                    consecutive_failures,
-                },
-            );
-        }
-        if let Some(moved) = recorded.circuit {
-            let reason = moved.reason;
-            match moved.to {
-                CircuitPhase::Open => self.emit(integration, EventKind::CircuitOpened { reason }),
-                CircuitPhase::Closed => self.emit(integration, EventKind::CircuitClosed { reason }),
-                CircuitPhase::HalfOpen => {}
-            }
-        }
-        if recorded.completion == Some(CompletionResult::NotHolder) {
-            tracing::warn!(
-                integration_id = %integration.id,
-                request_id = request_id.map(|id| id.0),
-                "the key of a call was decided about by somebody else while it was under way"
-            );
-        }
-        let changed = recorded.health.is_some()
-            || recorded.circuit.is_some()
-            || recorded.authorization_changed;
-        if changed {
-            self.locals.forget(integration.id);
-        }
-        let refused = matches!(
-            outcome.authorization,
-            Some((_, AuthorizationStatus::NeedsReauthorization))
-        );
-        if recorded.authorization_changed && refused {
-            self.emit(integration, EventKind::AuthorizationNeeded);
-        }
-    }
-
-    fn tell_unrecorded(&self, integration: &Integration, outcome: &CallOutcome, reason: &str) {
-        tracing::error!(
-            provider = %integration.provider,
-            integration_id = %integration.id,
-            endpoint = outcome.attempt.endpoint,
-            status_code = outcome.attempt.status_code,
-            reason,
-            "an attempt was made and could not be recorded"
-        );
-        self.emit(
-            integration,
-            EventKind::RequestUnrecorded {
-                endpoint: outcome.attempt.endpoint.clone(),
-                reason: reason.to_owned(),
-            },
-        );
+    /// Whether an attempt leaves a row. A success does not where sampling leaves it out; whatever a
+    /// row may be looked for by, a key or a chain of retries, keeps its row.
+    fn is_logged(&self, attempted: &Attempted) -> bool {
+        attempted.class.is_some()
+            || attempted.key.is_some()
+            || attempted.retry_of.is_some()
+            || self.log.successes.draw(&*self.keys.entropy)
     }
 
     /// Queues an event about an integration.

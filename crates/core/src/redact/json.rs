@@ -4,18 +4,14 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::{JsonPath, REDACTED, is_secret_name, path::Step, secrets::Secrets};
+use super::{REDACTED, Redactor, detect, path::Step};
 
 /// Arrays and objects that are looked into. The other side decides how deep it nests, and the walk
 /// recurses: what lies deeper is replaced whole.
 const MAX_DEPTH: usize = 128;
 
 /// Redacts JSON objects and arrays, one or several in a row; `None` where `text` is not that.
-pub(super) fn redact<'a>(
-    text: &'a str,
-    paths: &[JsonPath],
-    secrets: &Secrets,
-) -> Option<Cow<'a, str>> {
+pub(super) fn redact<'a>(text: &'a str, redactor: &Redactor) -> Option<Cow<'a, str>> {
     let documents = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !documents.trim_start().starts_with(['{', '[']) {
         return None;
@@ -30,8 +26,7 @@ pub(super) fn redact<'a>(
         at: text.len() - documents.len(),
         steps: Vec::new(),
         spans: Vec::new(),
-        paths,
-        secrets,
+        redactor,
     };
     walk.documents();
     if walk.spans.is_empty() {
@@ -39,12 +34,11 @@ pub(super) fn redact<'a>(
     }
     let mut redacted = String::with_capacity(text.len());
     let mut copied = 0;
-    for (start, end) in walk.spans {
-        redacted.push_str(&text[copied..start]);
-        redacted.push('"');
-        redacted.push_str(REDACTED);
-        redacted.push('"');
-        copied = end;
+    for span in walk.spans {
+        redacted.push_str(&text[copied..span.start]);
+        let quote = if span.whole { "\"" } else { "" };
+        redacted.extend([quote, REDACTED, quote]);
+        copied = span.end;
     }
     redacted.push_str(&text[copied..]);
     Some(Cow::Owned(redacted))
@@ -54,10 +48,17 @@ pub(super) fn redact<'a>(
 struct Walk<'a> {
     text: &'a str,
     at: usize,
-    steps: Vec<Step>,
-    spans: Vec<(usize, usize)>,
-    paths: &'a [JsonPath],
-    secrets: &'a Secrets,
+    steps: Vec<Step<'a>>,
+    spans: Vec<Span>,
+    redactor: &'a Redactor,
+}
+
+/// What to replace.
+struct Span {
+    start: usize,
+    end: usize,
+    /// A whole value, its quotes included, and not a part of what a string says.
+    whole: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -86,16 +87,31 @@ impl<'a> Walk<'a> {
         if too_deep || self.is_secret() {
             // The whole value goes, with whatever was noted inside it.
             self.spans.truncate(before);
-            self.spans.push((start, self.at));
+            self.note(start);
         }
+    }
+
+    /// Notes the whole value that ends here.
+    fn note(&mut self, start: usize) {
+        let end = self.at;
+        self.spans.push(Span {
+            start,
+            end,
+            whole: true,
+        });
     }
 
     fn is_secret(&self) -> bool {
         let by_name = match self.steps.last() {
-            Some(Step::Key(key)) => is_secret_name(key),
+            Some(Step::Key(key)) => self.redactor.is_secret_name(key),
             _ => false,
         };
-        by_name || self.paths.iter().any(|path| path.matches(&self.steps))
+        by_name
+            || self
+                .redactor
+                .paths
+                .iter()
+                .any(|path| path.matches(&self.steps))
     }
 
     fn object(&mut self) {
@@ -109,7 +125,7 @@ impl<'a> Walk<'a> {
                     let key = self.string();
                     self.blank();
                     self.at += 1;
-                    self.steps.push(Step::Key(key.into_owned()));
+                    self.steps.push(Step::Key(key));
                     self.value();
                     self.steps.pop();
                 }
@@ -158,7 +174,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Passes a string and answers what it says. One that spells a secret with escapes, which a
-    /// look at the text does not find, is noted.
+    /// look at the text does not find, is noted; so is what gives itself away.
     fn string(&mut self) -> Cow<'a, str> {
         let start = self.at;
         self.at += 1;
@@ -172,14 +188,33 @@ impl<'a> Walk<'a> {
         self.at += 1;
         let raw = &self.text[start + 1..self.at - 1];
         if !raw.contains('\\') {
+            self.detect(start + 1, raw);
             return Cow::Borrowed(raw);
         }
         // Escapes of half a surrogate pair are well-formed and say nothing: such text stays raw.
         let says = serde_json::from_str(&self.text[start..self.at]).unwrap_or(raw.to_owned());
-        if self.secrets.are_in(&says) {
-            self.spans.push((start, self.at));
+        let Redactor {
+            secrets, passing, ..
+        } = self.redactor;
+        if secrets.are_in(&says) || passing.are_in(&says) {
+            self.note(start);
+        } else {
+            self.detect(start + 1, raw);
         }
         Cow::Owned(says)
+    }
+
+    /// Notes what in a string gives itself away.
+    fn detect(&mut self, offset: usize, raw: &str) {
+        let mut at = 0;
+        while let Some(found) = detect::next(raw, at, &self.redactor.names) {
+            at = found.end;
+            self.spans.push(Span {
+                start: offset + found.start,
+                end: offset + found.end,
+                whole: false,
+            });
+        }
     }
 
     fn scalar(&mut self) {
@@ -205,9 +240,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::redact::{JsonPath, SecretNames};
 
     fn redact<'a>(text: &'a str, paths: &[JsonPath]) -> Option<Cow<'a, str>> {
-        super::redact(text, paths, &Secrets::new(&[]))
+        super::redact(text, &Redactor::new(paths.to_vec(), &[]))
     }
 
     #[test]
@@ -246,10 +282,10 @@ mod tests {
             redact(r#"{"tok\u0065n":"a","token\ud800":"b"}"#, &[]).unwrap(),
             r#"{"tok\u0065n":"[REDACTED]","token\ud800":"[REDACTED]"}"#
         );
-        let secrets = Secrets::new(&["canary+5f2b".into()]);
+        let redactor = Redactor::new(Vec::new(), &["canary+5f2b".into()]);
         let body = r#"{"echo":"Bearer canary\u002B5f2b","canary\u002b5f2b":1}"#;
         assert_eq!(
-            super::redact(body, &[], &secrets).unwrap(),
+            super::redact(body, &redactor).unwrap(),
             r#"{"echo":"[REDACTED]","[REDACTED]":1}"#
         );
     }
@@ -276,7 +312,7 @@ mod tests {
             serde_json::Value::Array(list) => list.iter().any(has_secret),
             serde_json::Value::Object(map) => map
                 .iter()
-                .any(|(k, v)| (is_secret_name(k) && v != REDACTED) || has_secret(v)),
+                .any(|(k, v)| (SecretNames::default().say(k) && v != REDACTED) || has_secret(v)),
             _ => false,
         }
     }

@@ -1,67 +1,35 @@
 //! Redaction: what is stored or traced holds no secret.
 //!
-//! Three kinds of things are replaced: values at the paths a provider names, values under keys
-//! whose names say secret, and the account's own credentials wherever they turn up. What matches
-//! nothing stays byte for byte what it was.
+//! Four kinds of things are replaced: values at the paths that a provider or the application
+//! names, values under keys whose names say secret, values of a form that gives them away, and the
+//! account's own credentials wherever they turn up. What matches nothing stays byte for byte what
+//! it was.
 
+mod detect;
 mod json;
+mod names;
 mod path;
 mod secrets;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use secrecy::SecretString;
 
+pub use names::{InvalidName, SecretNames};
 pub use path::{InvalidPath, JsonPath};
 use secrets::Secrets;
 
 /// What stands in place of a secret.
 pub const REDACTED: &str = "[REDACTED]";
 
-/// Parts of key names that say secret, compared without case, `-` and `_`.
-const SECRET_NAMES: [&str; 14] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "apikey",
-    "authorization",
-    "credential",
-    "privatekey",
-    "accesskey",
-    "signature",
-    "cookie",
-    "sessionid",
-    "clientassertion",
-];
-
-/// Names that contain such a part and say nothing secret.
-const HARMLESS_NAMES: [&str; 6] = [
-    "tokentype",
-    "nextpagetoken",
-    "pagetoken",
-    "tokenexpiresat",
-    "tokenexpiry",
-    "maxtokens",
-];
-
-/// Whether a key's name says that its value is secret.
-pub(crate) fn is_secret_name(name: &str) -> bool {
-    let plain: String = name
-        .chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect();
-    SECRET_NAMES.iter().any(|part| plain.contains(part))
-        && !HARMLESS_NAMES.contains(&plain.as_str())
-}
-
 /// Replaces what must not be stored, for one account.
 #[derive(Clone, Debug)]
 pub struct Redactor {
     paths: Vec<JsonPath>,
+    names: Arc<SecretNames>,
     secrets: Secrets,
+    /// Of one call only, and on top of the account's.
+    passing: Secrets,
 }
 
 impl Redactor {
@@ -73,12 +41,46 @@ impl Redactor {
     ) -> Self {
         Self {
             paths,
+            names: Arc::default(),
             secrets: Secrets::new(secrets),
+            passing: Secrets::default(),
         }
     }
 
+    /// The same for names that an application added.
+    #[must_use]
+    pub fn with_names(mut self, names: Arc<SecretNames>) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// The same for a call that brings secrets of its own: under secret names in its path, query
+    /// or headers.
+    #[must_use]
+    pub fn with_secrets<'a>(&self, secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        Self {
+            passing: Secrets::new(secrets),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a name says that what it names is secret.
+    #[must_use]
+    pub fn is_secret_name(&self, name: &str) -> bool {
+        self.names.say(name)
+    }
+
+    /// What of headers may be kept: the value, unless the name says secret.
+    #[must_use]
+    pub fn header<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
+        if self.is_secret_name(name) {
+            return Cow::Borrowed(REDACTED);
+        }
+        self.text(value)
+    }
+
     /// A body. JSON is redacted by path and key, a form by key; whatever it is, the account's own
-    /// secrets go. `None` where nobody can say what it holds: for multipart bodies, whose fields
+    /// secrets and values that give themselves away go. `None` where nobody can say what it holds: for multipart bodies, whose fields
     /// are not looked at, and where paths were named and the body is not JSON (W-RED-1).
     #[must_use]
     pub fn body<'a>(&self, body: &'a str, content_type: Option<&str>) -> Option<Cow<'a, str>> {
@@ -89,15 +91,15 @@ impl Redactor {
         let by_structure = if is_a("multipart/") {
             None
         } else if is_a("application/x-www-form-urlencoded") {
-            Some(redact_pairs(body))
-        } else if let Some(redacted) = json::redact(body, &self.paths, &self.secrets) {
+            Some(self.pairs(body))
+        } else if let Some(redacted) = json::redact(body, self) {
             Some(redacted)
         } else if self.paths.is_empty() || body.is_empty() {
-            Some(Cow::Borrowed(body))
+            Some(detect::replace(Cow::Borrowed(body), &self.names))
         } else {
             None
         }?;
-        Some(self.secrets.replace(by_structure))
+        Some(self.own(by_structure))
     }
 
     /// A path with its query: values under secret names, and the account's own secrets.
@@ -107,39 +109,46 @@ impl Redactor {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
         };
-        let path = self.secrets.replace(Cow::Borrowed(path));
+        let path = self.text(path);
         match query {
             Some(query) => {
-                let query = self.secrets.replace(redact_pairs(query));
+                let query = self.own(self.pairs(query));
                 format!("{path}?{query}")
             }
             None => path.into_owned(),
         }
     }
 
-    /// Text of no known structure, an error message for instance: the account's own secrets.
+    /// Text of no known structure, an error message for instance: the account's own secrets, and
+    /// values that give themselves away.
     #[must_use]
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        self.secrets.replace(Cow::Borrowed(text))
+        self.own(detect::replace(Cow::Borrowed(text), &self.names))
     }
-}
 
-/// `a=1&b=2`, with the values of secret names replaced.
-fn redact_pairs(text: &str) -> Cow<'_, str> {
-    let secret = |pair: &str| {
-        pair.split_once('=').is_some_and(|(name, value)| {
-            let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-            !value.is_empty() && is_secret_name(&name)
-        })
-    };
-    if !text.split('&').any(secret) {
-        return Cow::Borrowed(text);
+    /// The account's own secrets, and those of the call.
+    fn own<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
+        self.passing.replace(self.secrets.replace(text))
     }
-    let pairs = text.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if secret(pair) => Cow::Owned(format!("{name}={REDACTED}")),
-        _ => Cow::Borrowed(pair),
-    });
-    Cow::Owned(pairs.collect::<Vec<_>>().join("&"))
+
+    /// `a=1&b=2`, with the values of secret names replaced.
+    fn pairs<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let secret = |pair: &str| {
+            pair.split_once('=').is_some_and(|(name, value)| {
+                let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+                !value.is_empty() && self.is_secret_name(&name)
+            })
+        };
+        if !text.split('&').any(secret) {
+            return detect::replace(Cow::Borrowed(text), &self.names);
+        }
+        let pairs = text.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) if secret(pair) => Cow::Owned(format!("{name}={REDACTED}")),
+            _ => Cow::Borrowed(pair),
+        });
+        let pairs = Cow::Owned(pairs.collect::<Vec<_>>().join("&"));
+        detect::replace(pairs, &self.names)
+    }
 }
 
 #[cfg(test)]
@@ -213,6 +222,61 @@ mod tests {
         );
     }
 
+    // W-RED-2
+    #[test]
+    fn values_that_give_themselves_away_go_in_every_kind_of_text() {
+        let redactor = redactor(&[], &[]);
+        let body = r#"{"next":"https://u:p@x.example/?access_token=t","card":4242424242424242}"#;
+        assert_eq!(
+            redactor.body(body, None).unwrap(),
+            r#"{"next":"https://[REDACTED]@x.example/?access_token=[REDACTED]","card":4242424242424242}"#,
+        );
+        let form = Some("application/x-www-form-urlencoded");
+        let card = redactor.body("n=4242424242424242", form).unwrap();
+        assert_eq!(card, "n=[REDACTED]");
+        assert_eq!(
+            redactor.body("card 4242424242424242", None).unwrap(),
+            "card [REDACTED]"
+        );
+        assert_eq!(
+            redactor.path_and_query("/cards/4242424242424242?x=1"),
+            "/cards/[REDACTED]?x=1"
+        );
+    }
+
+    // RED-09, W-RED-3
+    #[test]
+    fn headers_go_by_their_names_and_by_what_they_hold() {
+        let redactor = redactor(&[], &["canary-5f2b"]);
+        assert_eq!(redactor.header("Set-Cookie", "a=1"), REDACTED);
+        assert_eq!(redactor.header("x-echo", "is canary-5f2b"), "is [REDACTED]");
+        assert_eq!(redactor.header("etag", "\"1\""), "\"1\"");
+    }
+
+    #[test]
+    fn a_call_brings_secrets_of_its_own() {
+        let account = redactor(&[], &["canary-5f2b"]);
+        let call = account.with_secrets(&["passing-9c1d".into()]);
+        assert_eq!(
+            call.text("canary-5f2b and passing-9c1d"),
+            "[REDACTED] and [REDACTED]"
+        );
+        assert_eq!(account.text("passing-9c1d"), "passing-9c1d");
+    }
+
+    #[test]
+    fn an_applications_names_count_everywhere() {
+        let names = SecretNames::default().with("*_ssn").unwrap();
+        let redactor = redactor(&[], &[]).with_names(names.into());
+        let body = r#"{"user_ssn":1,"pin":2}"#;
+        assert_eq!(
+            redactor.body(body, None).unwrap(),
+            r#"{"user_ssn":"[REDACTED]","pin":2}"#
+        );
+        assert_eq!(redactor.path_and_query("/x?ssn=1"), "/x?ssn=[REDACTED]");
+        assert_eq!(redactor.text("ssn=1"), "ssn=[REDACTED]");
+    }
+
     // INV-10
     #[test]
     fn an_accounts_own_secrets_go_wherever_they_are() {
@@ -231,15 +295,5 @@ mod tests {
             "/x/[REDACTED]"
         );
         assert_eq!(redactor.text("ghp_canary/5f2b+"), "[REDACTED]");
-    }
-
-    #[test]
-    fn names_that_only_sound_secret_stay() {
-        for name in ["token_type", "nextPageToken", "id", "title"] {
-            assert!(!is_secret_name(name), "{name}");
-        }
-        for name in ["X-Api-Key", "refreshToken", "webhook_secret", "Set-Cookie"] {
-            assert!(is_secret_name(name), "{name}");
-        }
     }
 }

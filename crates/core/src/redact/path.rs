@@ -1,6 +1,6 @@
 //! Paths into JSON bodies.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// A path into a JSON body: `$.a[*].b`, `a.0.b`, `$.**.secret`.
 ///
@@ -18,8 +18,8 @@ enum Segment {
 
 /// A step from a value to one inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
+pub(super) enum Step<'a> {
+    Key(Cow<'a, str>),
     Index(usize),
 }
 
@@ -66,12 +66,12 @@ impl JsonPath {
     }
 
     /// Whether it leads exactly where `steps` do.
-    pub(super) fn matches(&self, steps: &[Step]) -> bool {
+    pub(super) fn matches(&self, steps: &[Step<'_>]) -> bool {
         matches(&self.0, steps)
     }
 }
 
-fn matches(segments: &[Segment], steps: &[Step]) -> bool {
+fn matches(segments: &[Segment], steps: &[Step<'_>]) -> bool {
     match (segments.split_first(), steps.split_first()) {
         (None, None) => true,
         (Some((Segment::AnyDepth, more)), _) => {
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn quoted_names_may_hold_dots() {
         let path = JsonPath::parse("$[\"a.b\"].c").unwrap();
-        assert!(path.matches(&[Step::Key("a.b".to_owned()), Step::Key("c".to_owned())]));
+        assert!(path.matches(&[Step::Key("a.b".into()), Step::Key("c".into())]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An account's own secrets, in every spelling they may turn up in.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use base64::{
     Engine as _,
@@ -15,12 +15,48 @@ use super::REDACTED;
 const MIN_LEN: usize = 6;
 
 /// Secret texts to look for.
-#[derive(Clone)]
-pub(super) struct Secrets(Vec<SecretString>);
+#[derive(Clone, Default)]
+pub(super) struct Secrets(Option<Arc<Known>>);
+
+struct Known {
+    /// The longest first: one may be part of another.
+    spellings: Vec<SecretString>,
+    /// A bit for each two bytes that one of them begins with, so that text is looked through once
+    /// however many there are.
+    beginnings: Vec<u64>,
+}
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({})", self.0.len())
+        let known = self.0.as_ref().map_or(0, |known| known.spellings.len());
+        write!(f, "Secrets({known})")
+    }
+}
+
+/// Where the bit of two bytes is: the word, and the bit in it.
+fn bit(first: u8, second: u8) -> (usize, u64) {
+    let pair = usize::from(first) << 8 | usize::from(second);
+    (pair / 64, 1 << (pair % 64))
+}
+
+impl Known {
+    /// The first spelling in `text` from a position on, as its start and end.
+    fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+        let pairs = text.get(from..)?.windows(2).enumerate();
+        for (at, pair) in pairs {
+            let (word, bit) = bit(pair[0], pair[1]);
+            if self.beginnings[word] & bit == 0 {
+                continue;
+            }
+            let start = from + at;
+            let is_here = |spelling: &&SecretString| {
+                text[start..].starts_with(spelling.expose_secret().as_bytes())
+            };
+            if let Some(found) = self.spellings.iter().find(is_here) {
+                return Some((start, start + found.expose_secret().len()));
+            }
+        }
+        None
     }
 }
 
@@ -32,26 +68,48 @@ impl Secrets {
             .filter(|secret| secret.trim().len() >= MIN_LEN)
             .flat_map(spellings_of)
             .collect();
-        // The longest first: one may be part of another.
+        if spellings.is_empty() {
+            return Self(None);
+        }
         spellings.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         spellings.dedup();
-        Self(spellings.into_iter().map(SecretString::from).collect())
+        let mut beginnings = vec![0; 1 << 10];
+        for spelling in &spellings {
+            if let [first, second, ..] = spelling.as_bytes() {
+                let (word, bit) = bit(*first, *second);
+                beginnings[word] |= bit;
+            }
+        }
+        let spellings = spellings.into_iter().map(SecretString::from).collect();
+        Self(Some(Arc::new(Known {
+            spellings,
+            beginnings,
+        })))
     }
 
     /// Whether `text` holds one of them.
     pub(super) fn are_in(&self, text: &str) -> bool {
-        let mut secrets = self.0.iter();
-        secrets.any(|secret| text.contains(secret.expose_secret()))
+        let known = self.0.as_ref();
+        known.is_some_and(|known| known.find(text.as_bytes(), 0).is_some())
     }
 
     /// `text` with every one of them replaced; untouched where there is none.
-    pub(super) fn replace<'a>(&self, mut text: Cow<'a, str>) -> Cow<'a, str> {
-        for secret in &self.0 {
-            if text.contains(secret.expose_secret()) {
-                text = Cow::Owned(text.replace(secret.expose_secret(), REDACTED));
-            }
+    pub(super) fn replace<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
+        let Some(known) = &self.0 else { return text };
+        let mut found = known.find(text.as_bytes(), 0);
+        if found.is_none() {
+            return text;
         }
-        text
+        let (mut replaced, mut copied) = (String::with_capacity(text.len()), 0);
+        while let Some((start, end)) = found {
+            // Spellings are whole characters, so these are boundaries.
+            replaced.push_str(&text[copied..start]);
+            replaced.push_str(REDACTED);
+            copied = end;
+            found = known.find(text.as_bytes(), end);
+        }
+        replaced.push_str(&text[copied..]);
+        Cow::Owned(replaced)
     }
 }
 

@@ -11,6 +11,7 @@ mod calls;
 mod faults;
 mod gates;
 mod health;
+mod log;
 mod once;
 mod operate;
 mod retries;

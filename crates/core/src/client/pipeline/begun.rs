@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Course, Finding, permit::Debt, retry::Next};
 use crate::{
-    client::{CallError, Shared, settle::Settlement},
+    client::{CallError, LogMode, Shared, settle::Settlement},
     gate::{CircuitVerdict, Suppression},
     id::{IntegrationId, RequestId},
     request::FailureClass,
@@ -45,7 +45,20 @@ impl<'a> Begun<'a> {
     ) -> Result<Option<RequestId>, CallError> {
         self.ended = true;
         let shared = &self.course.shared;
-        let settling = self.settle(finding, matches!(next, Next::Stop(_)));
+        let mode = match next {
+            Next::Stop(_) => self.course.mode,
+            // The next attempt's row points at this one's.
+            Next::Again(_) => LogMode::Durable,
+        };
+        // Most rows are in line as soon as the settlement is polled, with nothing left to do: they
+        // need no task that outlives the caller.
+        let is_more_than_a_row = self.course.held.is_some()
+            || self.debt.is_probe()
+            || finding.pace.pause(finding.class.as_ref()).is_some();
+        let settling = self.settle(finding, matches!(next, Next::Stop(_)), mode);
+        if !is_more_than_a_row {
+            return settling.await;
+        }
         let settling = shared.background.spawn(settling);
         match settling.await {
             Ok(settled) => settled,
@@ -58,6 +71,7 @@ impl<'a> Begun<'a> {
         &self,
         finding: Finding,
         is_last: bool,
+        mode: LogMode,
     ) -> impl Future<Output = Result<Option<RequestId>, CallError>> + use<> {
         let course = self.course;
         let (shared, connection) = (Arc::clone(&course.shared), Arc::clone(&course.connection));
@@ -73,6 +87,7 @@ impl<'a> Begun<'a> {
         row.status = finding.status;
         row.class = finding.class;
         row.response_data = finding.response_data;
+        row.headers = finding.headers;
         row.error = finding.error;
         row.provider_request_id = finding.provider_request_id;
         let (effect, kept) = (finding.effect, finding.kept);
@@ -90,6 +105,7 @@ impl<'a> Begun<'a> {
                 row,
                 circuit: Some(circuit),
                 completion,
+                mode,
             };
             let settled = shared.settle(&connection.integration, settlement).await;
             if let Some(until) = pause {
@@ -119,7 +135,7 @@ impl Drop for Begun<'_> {
         } else {
             "the caller went away before there was an answer"
         };
-        let settling = self.settle(Finding::cut_off(why), true);
+        let settling = self.settle(Finding::cut_off(why), true, LogMode::Durable);
         let settling = async move {
             // What there is to say was said when it was settled.
             let _ = settling.await;

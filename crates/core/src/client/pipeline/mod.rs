@@ -26,6 +26,7 @@ use std::{pin::pin, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use futures::future::{Either, select};
+use tracing::Instrument as _;
 
 use self::{
     admission::{Ask, Line},
@@ -35,7 +36,8 @@ use self::{
     retry::{Failed, Next},
 };
 use super::{
-    CallError, IntegrationHandle, Shared, connection::Connection, kept::Kept, settle::Attempted,
+    CallError, IntegrationHandle, LogMode, Shared, connection::Connection, kept::Kept,
+    settle::Attempted,
 };
 use crate::{
     gate::{Budget, Lane, RateBudget},
@@ -44,6 +46,7 @@ use crate::{
     provider::Effect,
     request::FailureClass,
     time::later,
+    trace::TraceContext,
 };
 
 pub use limits::{RetryLimits, WaitLimits};
@@ -57,8 +60,12 @@ pub(super) trait Way: Sync {
     /// What comes of it for the caller.
     type Outcome: Send;
 
-    /// Makes one attempt.
-    fn attempt(&self, number: i16) -> impl Future<Output = Tried<Self::Outcome>> + Send;
+    /// Makes one attempt, which is this step of a trace.
+    fn attempt(
+        &self,
+        number: i16,
+        step: Option<TraceContext>,
+    ) -> impl Future<Output = Tried<Self::Outcome>> + Send;
 
     /// What comes of an attempt that the call's deadline ends.
     fn cut_off(&self) -> Self::Outcome;
@@ -83,6 +90,8 @@ pub(super) struct Finding {
     pub(super) pace: Pace,
     /// The answer, for the log, redacted.
     pub(super) response_data: Option<String>,
+    /// The headers that are logged, redacted.
+    pub(super) headers: Option<String>,
     /// What went wrong, for the log, redacted.
     pub(super) error: Option<String>,
     pub(super) provider_request_id: Option<String>,
@@ -101,6 +110,7 @@ impl Finding {
             advice: Advice::None,
             pace: Pace::default(),
             response_data: None,
+            headers: None,
             error: Some(why.to_owned()),
             provider_request_id: None,
             kept: None,
@@ -154,6 +164,9 @@ pub(super) struct Course {
     attempts: u32,
     repeatable: bool,
     retry_of: Option<RequestId>,
+    /// When the call goes on after its last attempt.
+    mode: LogMode,
+    trace: Option<TraceContext>,
     /// No attempt begins later.
     give_up_at: DateTime<Utc>,
     /// No attempt goes on later.
@@ -212,6 +225,8 @@ impl IntegrationHandle {
             attempts: options.attempts.unwrap_or(by_method).max(1),
             repeatable: plan.repeatable || (held.is_some() && plan.key_on_wire),
             retry_of: options.retry_of,
+            mode: options.log.unwrap_or(shared.log_mode),
+            trace: (shared.tracing).of_call(options.trace.as_ref(), &*shared.keys.entropy),
             give_up_at: later(now, within),
             deadline: options.deadline.map(|deadline| later(now, deadline)),
             shared: Arc::clone(shared),
@@ -254,9 +269,17 @@ impl Course {
     ///
     /// Errors are those of a call of which no attempt was made.
     pub(super) async fn run<W: Way>(&self, way: &W) -> Result<Concluded<W::Outcome>, CallError> {
+        let integration = &self.connection.integration;
+        let span = tracing::info_span!(
+            "integration.call",
+            provider = %integration.provider,
+            integration_id = integration.id.0,
+            method = self.row.method,
+            endpoint = self.row.endpoint,
+        );
         match &self.held {
-            Some(held) => held.during(self.attempts(way)).await,
-            None => self.attempts(way).await,
+            Some(held) => held.during(self.attempts(way)).instrument(span).await,
+            None => self.attempts(way).instrument(span).await,
         }
     }
 
@@ -316,11 +339,51 @@ impl Course {
     }
 
     async fn attempt<W: Way>(&self, way: &W, number: i16) -> Tried<W::Outcome> {
+        let shared = &self.shared;
+        let step = self.trace.as_ref();
+        let step = step.map(|trace| trace.step(&*shared.keys.entropy));
+        let span = self.span(number, step.as_ref());
+        let tried = self.within_deadline(way, number, step);
+        let tried = tried.instrument(span.clone()).await;
+        span.record("status_code", tried.finding.status);
+        let class = tried.finding.class.as_ref().map(FailureClass::as_str);
+        span.record("failure_class", class);
+        tried
+    }
+
+    /// The span of an attempt. What it says was redacted.
+    fn span(&self, attempt: i16, step: Option<&TraceContext>) -> tracing::Span {
+        let integration = &self.connection.integration;
+        let span = tracing::info_span!(
+            "integration.attempt",
+            provider = %integration.provider,
+            integration_id = integration.id.0,
+            method = self.row.method,
+            endpoint = self.row.endpoint,
+            attempt,
+            trace_id = tracing::field::Empty,
+            span_id = tracing::field::Empty,
+            status_code = tracing::field::Empty,
+            failure_class = tracing::field::Empty,
+        );
+        if let Some(step) = step.filter(|_| !span.is_disabled()) {
+            span.record("trace_id", step.trace_id());
+            span.record("span_id", step.parent_id());
+        }
+        span
+    }
+
+    async fn within_deadline<W: Way>(
+        &self,
+        way: &W,
+        number: i16,
+        step: Option<TraceContext>,
+    ) -> Tried<W::Outcome> {
         let Some(deadline) = self.deadline else {
-            return way.attempt(number).await;
+            return way.attempt(number, step).await;
         };
         let over = self.shared.ports.clock.sleep_until(deadline);
-        match select(pin!(way.attempt(number)), over).await {
+        match select(pin!(way.attempt(number, step)), over).await {
             Either::Left((tried, _)) => tried,
             Either::Right(((), _)) => Tried {
                 outcome: way.cut_off(),

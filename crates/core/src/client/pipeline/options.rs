@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{gate::Lane, id::RequestId, request::Related, value::IdempotencyKey};
+use crate::{
+    client::LogMode, gate::Lane, id::RequestId, request::Related, trace::TraceContext,
+    value::IdempotencyKey,
+};
 
 /// How a call is made. Empty fields leave it to the client's own settings.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,8 @@ pub(in crate::client) struct CallOptions {
     pub(in crate::client) key: Option<IdempotencyKey>,
     pub(in crate::client) related: Option<Related>,
     pub(in crate::client) retry_of: Option<RequestId>,
+    pub(in crate::client) log: Option<LogMode>,
+    pub(in crate::client) trace: Option<TraceContext>,
     /// What is wrong with the call. It is told when the call is made, before anything happens.
     pub(in crate::client) wrong: Option<String>,
 }
@@ -91,6 +96,19 @@ macro_rules! call_options {
                     related_type: related_type.into(),
                     id: id.into(),
                 });
+                self
+            }
+
+            /// Goes on when its row is durable or at once, instead of when the client's calls do.
+            pub fn log(mut self, mode: crate::client::LogMode) -> Self {
+                self.$($options).+.log = Some(mode);
+                self
+            }
+
+            /// Takes part in a trace, that of the request the application is serving for
+            /// instance. Each attempt is a step of its own in it.
+            pub fn trace_context(mut self, context: crate::trace::TraceContext) -> Self {
+                self.$($options).+.trace = Some(context);
                 self
             }
 

@@ -82,6 +82,11 @@ impl Drop for Permit {
 }
 
 impl Debt {
+    /// Whether the attempt is the probe of a half-open circuit.
+    pub(super) const fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// What an attempt that ended at `now` says about the circuit.
     pub(super) fn outcome(
         self,
