@@ -20,7 +20,7 @@ use crate::{
     id::RequestId,
     provider::{Account, Outcome, Registered},
     request::FailureClass,
-    transport::{TransportError, TransportErrorKind, TransportOptions},
+    transport::{CallOrigin, TransportError, TransportErrorKind, TransportOptions},
     unwind::caught,
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Outgoing {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Whose call it is, where it is a call.
+    origin: Option<CallOrigin>,
     transport: TransportOptions,
 }
 
@@ -46,10 +48,21 @@ impl IntegrationHandle {
         }
         let connection = self.shared.connect(self.reference, self.scope()).await?;
         let account = connection.account();
-        let outgoing = Shared::outgoing(&connection.registered, &account, &draft)?;
-        // What answers without a live call, or adds conditions to one, has its place here: before
-        // any key is reserved, and before admission.
-        self.live_call(&connection, outgoing, &options).await
+        let mut outgoing = Shared::outgoing(&connection.registered, &account, &draft)?;
+        outgoing.origin = Some(CallOrigin {
+            provider: connection.integration.provider.clone(),
+            integration_id: connection.integration.id,
+            endpoint: outgoing.target.label.clone(),
+        });
+        match draft.cache.policy()? {
+            // What answers without a live call, or adds conditions to one, comes before any key is
+            // reserved, and before admission.
+            Some(policy) => {
+                let call = self.cached_call(&connection, outgoing, &options, policy);
+                Box::pin(call).await
+            }
+            None => self.live_call(&connection, outgoing, &options).await,
+        }
     }
 
     /// Makes a call that nothing kept could answer: reservation, admission, attempts, settlement.
@@ -109,6 +122,12 @@ impl Shared {
             &draft.query,
         )
         .map_err(|error| invalid(error.to_string()))?;
+        let target = match &draft.link {
+            Some(link) => target
+                .follow(link)
+                .map_err(|error| CallError::new(CallErrorKind::Paging, error.to_string()))?,
+            None => target,
+        };
         let mut headers = registered.provider.default_headers();
         for (name, value) in &draft.headers {
             headers.insert(name.clone(), value.clone());
@@ -129,6 +148,7 @@ impl Shared {
             method: draft.method.clone(),
             headers,
             body: draft.body.clone(),
+            origin: None,
             transport: TransportOptions {
                 timeout: draft.timeout,
                 redirect_origins: Vec::new(),
@@ -147,6 +167,9 @@ impl Shared {
         *request.uri_mut() = outgoing.target.uri.clone();
         *request.headers_mut() = outgoing.headers.clone();
         request.extensions_mut().insert(outgoing.transport.clone());
+        if let Some(origin) = &outgoing.origin {
+            request.extensions_mut().insert(origin.clone());
+        }
         self.transport.send(request).await
     }
 }
@@ -339,7 +362,7 @@ impl Answer {
         }
     }
 
-    fn recorded(kept: Kept, request_id: Option<RequestId>) -> Self {
+    pub(super) fn recorded(kept: Kept, request_id: Option<RequestId>) -> Self {
         Self {
             status: kept.status,
             headers: kept.headers,

@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     IntegrationClient, RetryLimits, Shared, UnrecordedPolicy, WaitLimits, background::Background,
-    events::Events, pipeline::local::Locals,
+    cache::Cache, events::Events, pipeline::local::Locals,
 };
 use crate::{
     body::BodyCaps,
@@ -200,6 +200,7 @@ impl ClientBuilder {
             return Err(BuildError::NoRuntime);
         }
         let shared = Shared {
+            cache: Cache::new(&self.ports),
             ports: self.ports,
             keys: self.keys,
             transport,

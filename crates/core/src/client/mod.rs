@@ -5,6 +5,7 @@ mod answer;
 mod attempt;
 mod background;
 mod builder;
+mod cache;
 mod call;
 mod connection;
 mod endpoint;
@@ -15,6 +16,8 @@ mod kept;
 mod keys;
 mod once;
 mod operate;
+mod operations;
+mod pages;
 mod pause;
 mod pipeline;
 mod sdk;
@@ -45,6 +48,8 @@ pub use install::{Install, InstallError, PreparedInstall, ProbeReport};
 pub use keys::{KeyMismatch, verify_keys};
 pub use once::Once;
 pub use operate::{CircuitControl, ControlError, KeyControl, RateLimitControl};
+pub use operations::{OperationDraft, OperationEnding, RunningOperation};
+pub use pages::{Pages, Paging};
 pub use pipeline::{RetryLimits, Retryable, WaitLimits};
 pub use sdk::{CallContext, Reported, SdkCall};
 pub use settle::UnrecordedPolicy;
@@ -65,6 +70,7 @@ struct Shared {
     keys_verified: OnceCell<()>,
     locals: pipeline::local::Locals,
     background: background::Background,
+    cache: cache::Cache,
 }
 
 impl Shared {
@@ -152,6 +158,7 @@ impl IntegrationClient {
     /// went away, and event sinks have had everything. Events of later calls are dropped.
     pub async fn shutdown(&self) {
         self.shared.background.drain().await;
+        self.shared.cache.flush().await;
         self.shared.events.drain().await;
     }
 }

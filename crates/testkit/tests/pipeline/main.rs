@@ -7,11 +7,15 @@
 
 mod accounts;
 mod acme;
+mod cache;
 mod calls;
+mod fake;
 mod faults;
 mod gates;
 mod health;
 mod once;
 mod operate;
+mod operations;
+mod pages;
 mod retries;
 mod sdk;
