@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use url::Origin;
 
+use crate::{id::IntegrationId, value::ProviderKey};
+
 /// How far a request that failed had come. Decides whether it may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reached {
@@ -95,6 +97,17 @@ pub struct TransportOptions {
     pub redirect_origins: Vec<Origin>,
     /// Private networks this request may reach, beside what the transport allows anyway.
     pub allow_private: AllowPrivate,
+}
+
+/// Whose call a request is, carried in `http::Request::extensions`. Requests of a probe have none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallOrigin {
+    /// The provider.
+    pub provider: ProviderKey,
+    /// The integration.
+    pub integration_id: IntegrationId,
+    /// The template of the endpoint.
+    pub endpoint: String,
 }
 
 /// Which addresses that are not public a request may reach.

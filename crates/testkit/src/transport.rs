@@ -51,6 +51,15 @@ impl Reply {
         }
     }
 
+    /// No answer, with this error.
+    #[must_use]
+    pub const fn error(error: TransportError) -> Self {
+        Self {
+            result: Err(error),
+            takes: Duration::ZERO,
+        }
+    }
+
     /// The same with a JSON body.
     ///
     /// # Panics
@@ -101,6 +110,21 @@ impl Reply {
     pub fn taking(mut self, takes: Duration) -> Self {
         self.takes = takes;
         self
+    }
+
+    /// What a transport answers with it.
+    pub(crate) fn into_answer(
+        self,
+        clock: Option<&ManualClock>,
+    ) -> Result<Response<Bytes>, TransportError> {
+        if let Some(clock) = clock {
+            clock.advance(self.takes);
+        }
+        let (status, headers, body) = self.result?;
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
     }
 }
 
@@ -221,13 +245,6 @@ impl HttpTransport for ScriptedTransport {
         let Some(reply) = reply else {
             panic!("nobody scripted {} {path}", parts.method);
         };
-        if let Some(clock) = &self.clock {
-            clock.advance(reply.takes);
-        }
-        let (status, headers, body) = reply.result?;
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        Ok(response)
+        reply.into_answer(self.clock.as_ref())
     }
 }

@@ -203,6 +203,18 @@ pub(crate) struct RequestArgs {
     /// A header
     #[arg(long, value_name = "NAME:VALUE", value_parser = Pair::colon)]
     pub(crate) header: Vec<Pair>,
+    /// Make it at most once under this key, of 1 to 191 characters
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<IdempotencyKey>,
+    /// Take an answer of at most so many seconds from the cache, and keep a new one as long
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) cache: Option<u64>,
+    /// Take an older one where the call fails
+    #[arg(long, requires = "cache")]
+    pub(crate) serve_stale: bool,
+    /// Make at most so many attempts
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) attempts: Option<u32>,
 }
 
 #[derive(Args)]

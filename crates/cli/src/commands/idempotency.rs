@@ -2,14 +2,11 @@
 //! ring; only the answer stays sealed then.
 
 use integrations::{
-    encryptor::{Encryptor as _, SealContext, SealedColumn},
     idempotency::{KeyReleased, KeyResolution, KeyResolved, ReservationFilter, ReservationRecord},
     integration::{Integration, IntegrationRef, Scope},
-    keys::RingEncryptor,
     store::{PageRequest, Ports},
     value::IdempotencyKey,
 };
-use secrecy::ExposeSecret as _;
 use serde_json::{Value as Json, json};
 
 use super::view;
@@ -17,7 +14,6 @@ use crate::{
     args::{IdempotencyCommand, KeyListArgs, KeyReleaseArgs, KeyResolveArgs},
     context::{self, Context},
     exit::{Exit, Failure, Outcome},
-    keys,
     output::{Row, table::Column},
 };
 
@@ -100,7 +96,7 @@ async fn show(context: &Context, id: IntegrationRef, key: &IdempotencyKey) -> Ou
     let ports = context.ports().await?;
     let integration = context::integration(&ports, id).await?;
     let record = find(&ports, &integration, key).await?;
-    let answer = answer(&integration, &record).await;
+    let answer = answer(context, &record).await;
     let fields = [
         ("key", record.key.to_string()),
         ("integration", record.integration_id.to_string()),
@@ -150,17 +146,13 @@ fn no_such_key(integration: &Integration) -> Failure {
     ))
 }
 
-/// The recorded answer, opened.
-async fn answer(integration: &Integration, record: &ReservationRecord) -> Option<String> {
-    let sealed = record.sealed_answer.as_ref()?;
-    let ring = keys::find().ok()??;
-    let context = SealContext {
-        column: SealedColumn::LedgerAnswer,
-        uid: record.uid,
-        provider: integration.provider.clone(),
-    };
-    let opened = RingEncryptor::new(ring).open(&context, sealed).await.ok()?;
-    Some(String::from_utf8_lossy(opened.expose_secret()).into_owned())
+/// The body of the recorded answer, opened.
+async fn answer(context: &Context, record: &ReservationRecord) -> Option<String> {
+    record.sealed_answer.as_ref()?;
+    let client = context.client().await.ok()?;
+    let handle = client.operator().integration(record.integration_id);
+    let answer = handle.idempotency().answer(record).await.ok()??;
+    Some(String::from_utf8_lossy(&answer.body).into_owned())
 }
 
 /// Settles a key whose outcome nobody knows.

@@ -3,13 +3,14 @@
 use std::{
     fs,
     io::{self, Read as _},
+    time::Duration,
 };
 
-use integrations::client::{Answer, Call, IntegrationHandle};
+use integrations::client::{Answer, AnswerSource, Call, IntegrationHandle};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    args::{Pair, RequestArgs},
+    args::RequestArgs,
     context::Context,
     exit::{Exit, Failure, Outcome, exit_of_call},
     output::{Output, escape},
@@ -20,15 +21,11 @@ pub(super) async fn run(context: &Context, args: RequestArgs) -> Outcome {
     let body = args.data.as_deref().map(body).transpose()?;
     let client = context.client().await?;
     let handle = client.operator().integration(args.id);
-    let call = put_together(
-        &handle,
-        args.endpoint,
-        args.method,
-        &args.query,
-        &args.header,
-        body,
-    );
-    let (answer, error) = match call.send().await {
+    let call = put_together(&handle, &args, body);
+    let sent = call.send().await;
+    // Hits are counted in the process, and written when it ends.
+    client.shutdown().await;
+    let (answer, error) = match sent {
         Ok(answer) => (answer, None),
         Err(error) => {
             let exit = exit_of_call(&error);
@@ -68,32 +65,48 @@ fn body(given: &str) -> Outcome<Vec<u8>> {
     read.map_err(|error| Failure::usage(format!("--data {given} cannot be read: {error}")))
 }
 
-fn put_together(
-    handle: &IntegrationHandle,
-    endpoint: String,
-    method: http::Method,
-    query: &[Pair],
-    headers: &[Pair],
-    body: Option<Vec<u8>>,
-) -> Call {
-    let at = handle.at(endpoint);
-    let at = query
+fn put_together(handle: &IntegrationHandle, args: &RequestArgs, body: Option<Vec<u8>>) -> Call {
+    let at = handle.at(&*args.endpoint);
+    let at = args
+        .query
         .iter()
         .fold(at, |at, pair| at.query(&pair.name, &pair.value));
-    let call = at.method(method);
-    let call = headers
-        .iter()
-        .fold(call, |call, pair| call.header(&pair.name, &pair.value));
-    match body {
-        Some(body) => call.bytes(body, "application/json"),
-        None => call,
+    let mut call = at.method(args.method.clone());
+    for pair in &args.header {
+        call = call.header(&pair.name, &pair.value);
     }
+    if let Some(body) = body {
+        call = call.bytes(body, "application/json");
+    }
+    if let Some(key) = &args.idempotency_key {
+        call = call.idempotency_key(key.as_str());
+    }
+    if let Some(seconds) = args.cache {
+        call = call.cache(Duration::from_secs(seconds));
+    }
+    if args.serve_stale {
+        call = call.serve_stale();
+    }
+    if let Some(attempts) = args.attempts {
+        call = call.attempts(attempts);
+    }
+    call
 }
 
 fn status_line(answer: &Answer) -> String {
-    let row = match answer.request_id {
-        Some(id) => format!("recorded as request {id}"),
-        None => "not recorded".to_owned(),
+    let row = match (answer.request_id, answer.source) {
+        (Some(id), AnswerSource::Cached) => format!("from the cache, brought by request {id}"),
+        (Some(id), AnswerSource::Stale) => {
+            format!("an older answer, brought by request {id}, as the call failed")
+        }
+        (Some(id), AnswerSource::Revalidated) => {
+            format!("from the cache, unchanged as request {id} says")
+        }
+        (Some(id), AnswerSource::Recorded) => {
+            format!("on file for this key, brought by request {id}")
+        }
+        (Some(id), _) => format!("recorded as request {id}"),
+        (None, _) => "not recorded".to_owned(),
     };
     format!("{} ({row})", answer.status)
 }

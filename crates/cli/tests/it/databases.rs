@@ -1,6 +1,6 @@
 //! Every scenario on both databases.
 
-use crate::{accounts, calls, logs, operator, schema, secrets, world::Kind};
+use crate::{accounts, cache, calls, logs, operator, schema, secrets, world::Kind};
 
 macro_rules! on_both {
     ($($scenario:path as $name:ident),+ $(,)?) => {
@@ -45,6 +45,11 @@ on_both! {
     calls::bodies as bodies_are_recorded_as_text_markers_and_cuts,
     calls::filters as requests_are_filtered_and_shown,
     calls::follow as follow_goes_on_with_new_calls,
+    cache::hit as a_cached_answer_is_given_again_and_counted,
+    cache::revalidated as what_did_not_change_is_not_sent_again,
+    cache::stale as a_stale_answer_stands_in_for_a_failure,
+    cache::once as a_keyed_call_is_made_once,
+    cache::circuit as an_open_circuit_refuses_calls,
     operator::circuit as a_circuit_is_held_open_and_closed_and_let_go,
     operator::rate_limit as a_budget_is_set_and_cleared,
     operator::idempotency as keys_are_listed_shown_resolved_and_released,

@@ -7,6 +7,7 @@
 )]
 
 mod accounts;
+mod cache;
 mod calls;
 mod databases;
 mod logs;

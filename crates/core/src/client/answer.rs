@@ -34,6 +34,12 @@ pub enum AnswerSource {
     Live,
     /// From the ledger: an earlier call under the same idempotency key was given it.
     Recorded,
+    /// From the response cache.
+    Cached,
+    /// From the response cache, after the other side said that it did not change.
+    Revalidated,
+    /// From the response cache, behind its time: the other side could not be asked.
+    Stale,
 }
 
 impl fmt::Debug for Answer {

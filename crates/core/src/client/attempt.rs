@@ -23,7 +23,7 @@ use crate::{
     redact::Redactor,
     request::FailureClass,
     trace::TraceContext,
-    transport::{TransportError, TransportErrorKind, TransportOptions},
+    transport::{CallOrigin, TransportError, TransportErrorKind, TransportOptions},
     unwind::caught,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Outgoing {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Whose call it is, where it is a call.
+    origin: Option<CallOrigin>,
     transport: TransportOptions,
 }
 
@@ -53,9 +55,20 @@ impl IntegrationHandle {
         let account = connection.account();
         let mut outgoing = Shared::outgoing(&connection.registered, &account, &draft)?;
         outgoing.secrets = draft.secrets(&connection.redactor);
-        // What answers without a live call, or adds conditions to one, has its place here: before
-        // any key is reserved, and before admission.
-        self.live_call(&connection, outgoing, &options).await
+        outgoing.origin = Some(CallOrigin {
+            provider: connection.integration.provider.clone(),
+            integration_id: connection.integration.id,
+            endpoint: outgoing.target.label.clone(),
+        });
+        match draft.cache.policy()? {
+            // What answers without a live call, or adds conditions to one, comes before any key is
+            // reserved, and before admission.
+            Some(policy) => {
+                let call = self.cached_call(&connection, outgoing, &options, policy);
+                Box::pin(call).await
+            }
+            None => self.live_call(&connection, outgoing, &options).await,
+        }
     }
 
     /// Makes a call that nothing kept could answer: reservation, admission, attempts, settlement.
@@ -117,6 +130,12 @@ impl Shared {
             &draft.query,
         )
         .map_err(|error| invalid(error.to_string()))?;
+        let target = match &draft.link {
+            Some(link) => target
+                .follow(link)
+                .map_err(|error| CallError::new(CallErrorKind::Paging, error.to_string()))?,
+            None => target,
+        };
         let mut headers = registered.provider.default_headers();
         for (name, value) in &draft.headers {
             headers.insert(name.clone(), value.clone());
@@ -138,6 +157,7 @@ impl Shared {
             method: draft.method.clone(),
             headers,
             body: draft.body.clone(),
+            origin: None,
             transport: TransportOptions {
                 timeout: draft.timeout,
                 redirect_origins: Vec::new(),
@@ -158,6 +178,9 @@ impl Outgoing {
             step.set_on(request.headers_mut());
         }
         request.extensions_mut().insert(self.transport.clone());
+        if let Some(origin) = &self.origin {
+            request.extensions_mut().insert(origin.clone());
+        }
         request
     }
 
@@ -366,7 +389,7 @@ impl Answer {
         }
     }
 
-    fn recorded(kept: Kept, request_id: Option<RequestId>) -> Self {
+    pub(super) fn recorded(kept: Kept, request_id: Option<RequestId>) -> Self {
         Self {
             status: kept.status,
             headers: kept.headers,

@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     IntegrationClient, LogMode, LogQueue, RetryLimits, SampleRate, Shared, UnrecordedPolicy,
-    WaitLimits, background::Background, events::Events, logging::LogPolicy,
+    WaitLimits, background::Background, cache::Cache, events::Events, logging::LogPolicy,
     pipeline::local::Locals, recorder::Recorder,
 };
 use crate::{
@@ -264,6 +264,7 @@ impl ClientBuilder {
             self.log_queue,
         );
         let shared = Shared {
+            cache: Cache::new(&self.ports),
             ports: self.ports,
             keys: self.keys,
             transport,

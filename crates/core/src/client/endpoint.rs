@@ -27,6 +27,8 @@ pub(super) enum EndpointError {
     Unclosed,
     #[error("the endpoint does not make a valid URL with the provider's base URL")]
     NotAUrl,
+    #[error("the next page is on another server, and not asked for there")]
+    OtherOrigin,
 }
 
 /// A call's target.
@@ -41,6 +43,23 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The target of a link on the page of this one, under the same label. Only the same origin is
+    /// followed: whoever wrote the link must not choose who sees the credentials.
+    pub(super) fn follow(self, link: &str) -> Result<Self, EndpointError> {
+        let mut url = self.url.join(link).map_err(|_| EndpointError::NotAUrl)?;
+        url.set_fragment(None);
+        let bare = url.username().is_empty() && url.password().is_none();
+        if url.origin() != self.url.origin() || !url.origin().is_tuple() || !bare {
+            return Err(EndpointError::OtherOrigin);
+        }
+        let uri = url.as_str().parse().map_err(|_| EndpointError::NotAUrl)?;
+        Ok(Self {
+            label: self.label,
+            uri,
+            url,
+        })
+    }
+
     /// Path and query as sent.
     pub(super) fn path_and_query(&self) -> &str {
         self.uri

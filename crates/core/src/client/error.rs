@@ -37,6 +37,8 @@ pub enum CallErrorKind {
     },
     /// The other side answered that it failed.
     Failed(FailureClass),
+    /// A list does not go on as a list should: in a circle, to another server, or for ever.
+    Paging,
     /// The other side answered with a status that has no body to read.
     UnexpectedStatus,
     /// The answer is not what was expected of it.

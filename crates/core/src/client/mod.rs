@@ -5,6 +5,7 @@ mod answer;
 mod attempt;
 mod background;
 mod builder;
+mod cache;
 mod call;
 mod connection;
 mod endpoint;
@@ -16,6 +17,8 @@ mod keys;
 mod logging;
 mod once;
 mod operate;
+mod operations;
+mod pages;
 mod pause;
 mod pipeline;
 mod recorder;
@@ -48,6 +51,8 @@ pub use keys::{KeyMismatch, verify_keys};
 pub use logging::{InvalidSampleRate, SampleRate};
 pub use once::Once;
 pub use operate::{CircuitControl, ControlError, KeyControl, RateLimitControl};
+pub use operations::{OperationDraft, OperationEnding, RunningOperation};
+pub use pages::{Pages, Paging};
 pub use pipeline::{RetryLimits, Retryable, WaitLimits};
 pub use recorder::{Bound, LogCounts, LogMode, LogQueue};
 pub use sdk::{CallContext, Reported, SdkCall};
@@ -72,6 +77,7 @@ struct Shared {
     keys_verified: OnceCell<()>,
     locals: Arc<pipeline::local::Locals>,
     background: background::Background,
+    cache: cache::Cache,
 }
 
 impl Shared {
@@ -168,6 +174,7 @@ impl IntegrationClient {
     /// [`log_counts`](Self::log_counts) then says how many are lost.
     pub async fn shutdown(&self) {
         self.shared.background.drain().await;
+        self.shared.cache.flush().await;
         self.shared.recorder.drain().await;
         self.shared.events.drain().await;
     }

@@ -105,6 +105,11 @@ pub enum RetryVerdict {
 pub trait RateLimits: Send + Sync {
     /// The limits of one account. Checked when a client is built.
     fn budgets(&self) -> Vec<RateBudget>;
+
+    /// Whether an answer of 304 is not counted against them.
+    fn not_modified_is_free(&self) -> bool {
+        false
+    }
 }
 
 /// Does what is asked under one key once, however often it is sent.

@@ -7,12 +7,16 @@
 
 mod accounts;
 mod acme;
+mod cache;
 mod calls;
+mod fake;
 mod faults;
 mod gates;
 mod health;
 mod log;
 mod once;
 mod operate;
+mod operations;
+mod pages;
 mod retries;
 mod sdk;

@@ -2,6 +2,8 @@
 
 use super::{ControlError, IntegrationHandle};
 use crate::{
+    client::{Answer, kept::Kept},
+    encryptor::{EncryptionError, SealContext, SealedColumn},
     idempotency::{
         KeyReleased, KeyResolution, KeyResolved, ReservationFilter, ReservationRecord,
         ReservationState,
@@ -53,6 +55,27 @@ impl KeyControl {
         let ports = &self.0.shared.ports;
         let now = ports.clock.now();
         Ok(ports.ledger.find(row.id, key, &self.0.scope, now).await?)
+    }
+
+    /// The answer that is on file; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ControlError`] where there is no such integration, the store failed, or the
+    /// answer does not open with the keys of this process.
+    pub async fn answer(&self, record: &ReservationRecord) -> Result<Option<Answer>, ControlError> {
+        let Some(sealed) = &record.sealed_answer else {
+            return Ok(None);
+        };
+        let row = self.0.row().await?;
+        let context = SealContext {
+            column: SealedColumn::LedgerAnswer,
+            uid: record.uid,
+            provider: row.provider,
+        };
+        let opened = self.0.shared.keys.encryptor.open(&context, sealed).await?;
+        let kept = Kept::read(&opened).ok_or(EncryptionError::Malformed)?;
+        Ok(Some(Answer::recorded(kept, record.request_id)))
     }
 
     /// Settles a key whose outcome is unknown: the call `happened`, and is never made again under

@@ -7,7 +7,7 @@ mod rate_limit;
 use chrono::{DateTime, Utc};
 
 use super::IntegrationHandle;
-use crate::{integration::Integration, store::StoreError};
+use crate::{encryptor::EncryptionError, integration::Integration, store::StoreError};
 
 pub use circuit::CircuitControl;
 pub use keys::KeyControl;
@@ -23,6 +23,9 @@ pub enum ControlError {
     /// An override would have ended before it began.
     #[error("an override must end in the future")]
     UntilPassed,
+    /// What is on file does not open.
+    #[error("what is on file does not open: {0}")]
+    Sealed(#[from] EncryptionError),
     /// The store failed.
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),

@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Course, Finding, permit::Debt, retry::Next};
 use crate::{
-    client::{CallError, LogMode, Shared, settle::Settlement},
+    client::{CallError, LogMode, Shared, connection::Connection, settle::Settlement},
     gate::{CircuitVerdict, Suppression},
     id::{IntegrationId, RequestId},
+    provider::RateLimits,
     request::FailureClass,
+    unwind::caught,
 };
 
 /// An attempt under way.
@@ -79,6 +81,8 @@ impl<'a> Begun<'a> {
         let now = shared.ports.clock.now();
         let took = shared.ports.clock.monotonic().saturating_sub(self.started);
         let circuit = self.debt.outcome(&shared, verdict(&finding), now);
+        let is_free = finding.status == Some(304) && not_modified_is_free(&connection);
+        let refund = is_free.then(|| self.debt.refund(connection.integration.id));
         let pause = finding.pace.pause(finding.class.as_ref());
         let mut row = course.row.clone();
         row.attempt = self.number;
@@ -108,6 +112,11 @@ impl<'a> Begun<'a> {
                 mode,
             };
             let settled = shared.settle(&connection.integration, settlement).await;
+            if let Some(refund) = refund.flatten()
+                && let Err(error) = shared.ports.gate.give_back(&[refund]).await
+            {
+                tracing::warn!(%error, "a call that costs nothing could not be given back");
+            }
             if let Some(until) = pause {
                 shared
                     .suppress(
@@ -143,6 +152,13 @@ impl Drop for Begun<'_> {
         let background = &self.course.shared.background;
         background.spawn_from_drop("recording an attempt", settling);
     }
+}
+
+/// Whether the provider does not count answers of 304.
+fn not_modified_is_free(connection: &Connection) -> bool {
+    let provider = &connection.registered.provider;
+    let says = || provider.rate_limits().map(RateLimits::not_modified_is_free);
+    caught("rate limits", says).flatten().unwrap_or(false)
 }
 
 /// What an attempt says about the circuit. Whatever was answered, the other side is reachable.

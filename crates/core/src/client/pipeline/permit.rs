@@ -21,11 +21,13 @@ pub(super) struct Permit {
     unused: bool,
 }
 
-/// What an attempt owes the circuit.
-#[derive(Clone, Copy, Debug)]
+/// What an attempt owes the circuit, and what it took.
+#[derive(Clone, Debug)]
 pub(super) struct Debt {
     epoch: u64,
     probe: Option<Uid>,
+    budgets: Arc<[Budget]>,
+    admitted_at: DateTime<Utc>,
 }
 
 impl Permit {
@@ -54,6 +56,8 @@ impl Permit {
         Debt {
             epoch: self.epoch,
             probe: self.probe,
+            budgets: Arc::clone(&self.budgets),
+            admitted_at: self.admitted_at,
         }
     }
 }
@@ -87,9 +91,20 @@ impl Debt {
         self.probe.is_some()
     }
 
+    /// What goes back to the budgets where the other side does not count the call.
+    pub(super) fn refund(&self, integration_id: IntegrationId) -> Option<GateReturn> {
+        (!self.budgets.is_empty()).then(|| GateReturn {
+            integration_id,
+            budgets: self.budgets.to_vec(),
+            permits: 1,
+            probe: None,
+            admitted_at: self.admitted_at,
+        })
+    }
+
     /// What an attempt that ended at `now` says about the circuit.
     pub(super) fn outcome(
-        self,
+        &self,
         shared: &Shared,
         verdict: CircuitVerdict,
         now: DateTime<Utc>,
