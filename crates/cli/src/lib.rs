@@ -22,6 +22,7 @@ mod exit;
 mod keys;
 mod logging;
 mod output;
+mod stop;
 mod terminal;
 
 use std::{fmt, process::ExitCode, sync::Arc};
@@ -74,7 +75,7 @@ impl Cli {
             }
         };
         let output = Output::new(&args.global);
-        let verbosity = logging::Verbosity::of(&args.global);
+        let verbosity = logging::Verbosity::of(&args);
         if let Err(error) = logging::start(verbosity) {
             output.error(&error);
             return Exit::Usage.into();

@@ -16,6 +16,8 @@ pub(super) struct File {
     pub(super) providers: BTreeMap<String, Provider>,
     pub(super) health: Health,
     pub(super) logging: Logging,
+    pub(super) server: super::server::Server,
+    pub(super) webhooks: super::server::Webhooks,
 }
 
 /// `[providers.KEY]`

@@ -3,6 +3,7 @@
 
 mod file;
 mod range;
+mod server;
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) providers: BTreeMap<ProviderKey, ProviderConfig>,
     pub(crate) health: HealthPolicy,
     pub(crate) caps: BodyCaps,
+    pub(crate) server: server::Server,
+    pub(crate) webhooks: server::Webhooks,
 }
 
 /// How a provider is set up. Secrets are looked up when they are needed.
@@ -81,6 +84,8 @@ impl Settings {
             providers: providers(file.providers).map_err(wrong)?,
             health: health(&file.health).map_err(wrong)?,
             caps: caps(&file.logging).map_err(wrong)?,
+            server: file.server,
+            webhooks: file.webhooks,
         })
     }
 }
