@@ -22,7 +22,6 @@ mod exit;
 mod keys;
 mod logging;
 mod output;
-mod stop;
 mod terminal;
 
 use std::{fmt, process::ExitCode, sync::Arc};

@@ -1,6 +1,7 @@
 //! `serve`: receives webhooks until it is stopped.
 
 mod metrics;
+mod stop;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,7 +13,6 @@ use crate::{
     args::ServeArgs,
     context::Context,
     exit::{Exit, Failure, Outcome, chain},
-    stop,
 };
 
 pub(super) async fn run(context: &Context, args: &ServeArgs) -> Outcome {

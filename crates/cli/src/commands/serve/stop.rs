@@ -1,7 +1,7 @@
 //! The wish to stop.
 
 /// Returns when somebody asks the process to stop: by `Ctrl-C`, or by SIGTERM.
-pub(crate) async fn requested() {
+pub(super) async fn requested() {
     tokio::select! {
         () = interrupted() => {}
         () = terminated() => {}
