@@ -74,7 +74,7 @@ impl Cli {
             }
         };
         let output = Output::new(&args.global);
-        let verbosity = logging::Verbosity::of(&args.global);
+        let verbosity = logging::Verbosity::of(&args);
         if let Err(error) = logging::start(verbosity) {
             output.error(&error);
             return Exit::Usage.into();

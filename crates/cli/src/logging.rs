@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::{args::Global, output::escape};
+use crate::{
+    args::{Args, Command},
+    output::escape,
+};
 
 /// How much is told, unless `RUST_LOG` says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -13,15 +16,18 @@ pub(crate) enum Verbosity {
     Quiet,
     /// Warnings too.
     Usual,
+    /// What a server answers too.
+    Serving,
     /// What the layer does, step by step.
     Verbose,
 }
 
 impl Verbosity {
-    pub(crate) const fn of(global: &Global) -> Self {
-        match (global.quiet, global.verbose) {
-            (true, _) => Self::Quiet,
-            (_, true) => Self::Verbose,
+    pub(crate) const fn of(args: &Args) -> Self {
+        match (args.global.quiet, args.global.verbose, &args.command) {
+            (true, ..) => Self::Quiet,
+            (_, true, _) => Self::Verbose,
+            (.., Command::Serve(_)) => Self::Serving,
             _ => Self::Usual,
         }
     }
@@ -30,6 +36,7 @@ impl Verbosity {
         match self {
             Self::Quiet => "error",
             Self::Usual => "warn",
+            Self::Serving => "warn,integrations=info",
             // Everything of ours begins with this.
             Self::Verbose => "warn,integrations=debug",
         }

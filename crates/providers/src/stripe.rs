@@ -6,8 +6,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use integrations_core::{
-    provider::{Account, Fields, HealthCheck, Probe, Provider, ProviderError},
+    provider::{Account, Fields, HealthCheck, Probe, Provider, ProviderError, WebhookSource},
     value::ProviderKey,
+    webhook::{Inbound, SignatureScheme},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -99,6 +100,30 @@ impl Provider for Stripe {
 
     fn health_check(&self) -> Option<&dyn HealthCheck> {
         Some(self)
+    }
+
+    fn webhook_source(&self) -> Option<&dyn WebhookSource> {
+        Some(self)
+    }
+}
+
+/// ST-03, <https://docs.stripe.com/webhooks>
+impl WebhookSource for Stripe {
+    fn scheme(&self, _account: &Account<'_>) -> Result<SignatureScheme, ProviderError> {
+        Ok(SignatureScheme::Stripe)
+    }
+
+    fn recipient_of(&self, account: &Account<'_>) -> Option<String> {
+        account.setting("account").map(str::to_owned)
+    }
+
+    /// Events of connected accounts name the account.
+    fn recipient(&self, delivery: &Inbound<'_>) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Event {
+            account: String,
+        }
+        delivery.json().map(|event: Event| event.account)
     }
 }
 

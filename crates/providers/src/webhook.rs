@@ -4,8 +4,9 @@
 
 use http::HeaderMap;
 use integrations_core::{
-    provider::{Account, FieldError, Fields, Provider, ProviderError},
+    provider::{Account, FieldError, Fields, Provider, ProviderError, WebhookSource},
     value::ProviderKey,
+    webhook::{Handshake, Inbound, SignatureScheme},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,9 +43,9 @@ struct WebhookMetadata {
     /// For hmac: hex or base64.
     #[schemars(regex(pattern = "^(hex|base64)$"))]
     encoding: Option<String>,
-    /// For hmac: what is signed, such as {body} or {timestamp}.{body}.
+    /// For hmac: what is signed, such as {body} or {timestamp}.{id}.{body}.
     template: Option<String>,
-    /// For hmac with {timestamp}: the header that holds it, in seconds.
+    /// For hmac with {timestamp}: the header that holds it, in seconds since 1970.
     #[schemars(regex(pattern = "^[A-Za-z0-9-]{1,64}$"))]
     timestamp_header: Option<String>,
     /// For hmac: the header that holds the delivery's id.
@@ -84,31 +85,18 @@ impl Provider for Webhook {
     }
 
     fn check(&self, account: &Account<'_>) -> Vec<FieldError> {
-        let given = |name| account.setting(name).is_some();
         if account.setting("scheme") != Some("hmac") {
-            let unused = OF_HMAC.into_iter().filter(|name| given(name));
+            let unused = OF_HMAC
+                .into_iter()
+                .filter(|name| account.setting(name).is_some());
             return unused
-                .map(|name| unusable(name, "goes with the scheme `hmac` alone"))
+                .map(|name| format!("`{name}` goes with the scheme `hmac` alone"))
+                .map(FieldError::Together)
                 .collect();
         }
-        let mut errors = Vec::new();
-        if !given("header") {
-            errors.push(FieldError::Missing("header".to_owned()));
-        }
-        let template = account.setting("template").unwrap_or("{body}");
-        if !template.contains("{body}") {
-            errors.push(unusable(
-                "template",
-                "must hold `{body}`: what is not signed can be forged",
-            ));
-        }
-        if template.contains("{timestamp}") != given("timestamp_header") {
-            errors.push(unusable(
-                "timestamp_header",
-                "goes with a `template` that holds `{timestamp}`, and only with one",
-            ));
-        }
-        errors
+        let scheme = SignatureScheme::from_settings(|name| account.setting(name));
+        let error = scheme.err().map(|error| error.to_string());
+        error.map(FieldError::Together).into_iter().collect()
     }
 
     fn base_url(&self, _account: &Account<'_>) -> Result<Url, ProviderError> {
@@ -122,11 +110,20 @@ impl Provider for Webhook {
     ) -> Result<(), ProviderError> {
         Err(ProviderError::NoApi)
     }
+
+    fn webhook_source(&self) -> Option<&dyn WebhookSource> {
+        Some(self)
+    }
 }
 
-fn unusable(name: &'static str, why: &str) -> FieldError {
-    FieldError::Unusable {
-        name,
-        why: why.to_owned(),
+impl WebhookSource for Webhook {
+    fn scheme(&self, account: &Account<'_>) -> Result<SignatureScheme, ProviderError> {
+        SignatureScheme::from_settings(|name| account.setting(name))
+            .map_err(|_| ProviderError::Metadata("scheme"))
+    }
+
+    /// Senders who ask first whether anybody is there, and sign later.
+    fn handshake(&self, request: &Inbound<'_>) -> Option<Handshake> {
+        Handshake::validation_token(request).or_else(|| Handshake::hub_challenge(request))
     }
 }

@@ -7,8 +7,11 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use integrations_core::{
-    provider::{Account, FieldError, Fields, HealthCheck, Probe, Provider, ProviderError},
+    provider::{
+        Account, FieldError, Fields, HealthCheck, Probe, Provider, ProviderError, WebhookSource,
+    },
     value::ProviderKey,
+    webhook::{Description, Inbound, SignatureScheme},
 };
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -71,10 +74,8 @@ impl Provider for Zendesk {
             (false, true, false) => "api_token",
             (false, false, true) => "email",
             (false, false, false) => {
-                return vec![FieldError::Unusable {
-                    name: "api_token",
-                    why: "is required with `email`, or `access_token` instead of both".to_owned(),
-                }];
+                let either = "`email` and `api_token` are required, or `access_token` instead";
+                return vec![FieldError::Together(either.to_owned())];
             }
         };
         vec![FieldError::Missing(missing.to_owned())]
@@ -115,6 +116,32 @@ impl Provider for Zendesk {
 
     fn health_check(&self) -> Option<&dyn HealthCheck> {
         Some(self)
+    }
+
+    fn webhook_source(&self) -> Option<&dyn WebhookSource> {
+        Some(self)
+    }
+}
+
+/// <https://developer.zendesk.com/documentation/webhooks/>
+impl WebhookSource for Zendesk {
+    fn scheme(&self, _account: &Account<'_>) -> Result<SignatureScheme, ProviderError> {
+        Ok(SignatureScheme::Zendesk)
+    }
+
+    /// Zendesk's own events have an id in their body. What a trigger sends is whatever its author
+    /// wrote, so there the invocation is the id, which the signature does not cover.
+    fn describe(&self, scheme: &SignatureScheme, delivery: &Inbound<'_>) -> Description {
+        let told = scheme.describe(delivery);
+        if told.delivery_id.is_some() {
+            return told;
+        }
+        let invocation = delivery.header("x-zendesk-webhook-invocation-id");
+        Description {
+            delivery_id: invocation.map(str::to_owned),
+            id_is_signed: false,
+            ..told
+        }
     }
 }
 

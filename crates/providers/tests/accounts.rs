@@ -157,7 +157,7 @@ async fn zendesk_needs_one_way_to_authenticate_and_one_dns_label() {
     let refused = |credentials| refusal(Zendesk::default(), credentials, &[("subdomain", "acme")]);
     assert_eq!(
         refused(&[]),
-        "`api_token` is required with `email`, or `access_token` instead of both"
+        "`email` and `api_token` are required, or `access_token` instead"
     );
     assert_eq!(refused(&[("email", "a@b")]), "`api_token` is required");
     assert_eq!(refused(&[("api_token", "t")]), "`email` is required");
@@ -297,15 +297,17 @@ async fn settings_of_a_scheme_are_checked_when_they_are_given() {
         refused(&[("scheme", "slack"), ("header", "X-Sig")]),
         "`header` goes with the scheme `hmac` alone"
     );
-    assert_eq!(refused(&[("scheme", "hmac")]), "`header` is required");
-    assert_eq!(
-        refused(&[
-            ("scheme", "hmac"),
-            ("header", "X-Sig"),
-            ("template", "{timestamp}")
-        ]),
-        "`template` must hold `{body}`: what is not signed can be forged; `timestamp_header` goes \
-         with a `template` that holds `{timestamp}`, and only with one"
+    let wrong = refused(&[("scheme", "hmac")]);
+    assert_eq!(wrong, "`header` must be the name of a header");
+    let template = [
+        ("scheme", "hmac"),
+        ("header", "X-Sig"),
+        ("template", "{timestamp}"),
+    ];
+    let wrong = refused(&template);
+    assert!(
+        wrong.starts_with("`template` must contain `{body}`"),
+        "{wrong}"
     );
     let good = [
         ("scheme", "hmac"),
@@ -320,7 +322,7 @@ async fn settings_of_a_scheme_are_checked_when_they_are_given() {
     };
     let refused = harness.handle(&account).update(update).await.unwrap_err();
     assert!(
-        refused.to_string().starts_with("`template` must hold"),
+        refused.to_string().starts_with("`template` must contain"),
         "{refused}"
     );
 }
@@ -334,4 +336,13 @@ async fn a_blank_secret_is_none() {
             "`webhook_secret` is required"
         );
     }
+    let wrong = |secret| {
+        refusal(
+            Webhook::default(),
+            &[("webhook_secret", secret)],
+            &[("scheme", "github")],
+        )
+    };
+    assert!(wrong("new,,old").contains("a webhook secret is empty"));
+    assert!(wrong("old;until=tomorrow").contains("`;until=` must be an instant"));
 }

@@ -13,6 +13,7 @@ use integrations::{
 };
 
 use super::values::{self, Interval, Pair, SecretPair, Status, Text};
+use super::{serve::ServeArgs, webhooks::WebhooksArgs};
 
 /// What to do.
 #[derive(Subcommand)]
@@ -56,6 +57,10 @@ pub(crate) enum Command {
     /// The keys of at-most-once calls
     #[command(subcommand)]
     Idempotency(IdempotencyCommand),
+    /// The webhooks that were received
+    Webhooks(WebhooksArgs),
+    /// Receive webhooks until stopped
+    Serve(ServeArgs),
     /// See it work: a database, a stand-in for GitHub, and a few calls
     Demo,
     /// Completions for a shell

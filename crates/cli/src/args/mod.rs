@@ -1,7 +1,9 @@
 //! The command line.
 
 mod commands;
+mod serve;
 mod values;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -14,7 +16,9 @@ pub(crate) use self::{
         LogsCommand, MigrateArgs, MigrationsCommand, PublishArgs, RateLimitAction, RateLimitArgs,
         RateLimitSet, RemoveArgs, RequestArgs, RequestsArgs, RequestsCommand, TestArgs, UpdateArgs,
     },
-    values::{Pair, Related, SecretPair, SecretSource},
+    serve::ServeArgs,
+    values::{Pair, Related, SecretPair, SecretSource, duration},
+    webhooks::{ReplayArgs, WebhooksArgs, WebhooksCommand},
 };
 
 const ENVIRONMENT: &str = "\

@@ -130,7 +130,7 @@ impl Status {
 }
 
 /// Reads `90s`, `15m`, `24h` or `7d`.
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str = "expected a duration such as 90s, 15m, 24h or 7d";
     let unit = text.chars().next_back().ok_or(EXPECTED)?;
     let seconds: u64 = match unit {

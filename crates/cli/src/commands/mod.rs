@@ -17,14 +17,18 @@ mod remove;
 mod request;
 mod requests;
 mod secrets;
+mod serve;
 mod show;
 mod switch;
 mod test;
 mod update;
 mod view;
+mod webhooks;
 
 use crate::{
-    args::{Command, KeysCommand, LogsCommand, MigrationsCommand, RequestsCommand},
+    args::{
+        Command, KeysCommand, LogsCommand, MigrationsCommand, RequestsCommand, WebhooksCommand,
+    },
     context::Context,
     exit::Outcome,
 };
@@ -57,6 +61,13 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Circuit(args) => circuit::run(context, args).await,
         Command::RateLimit(args) => rate_limit::run(context, args).await,
         Command::Idempotency(command) => idempotency::run(context, command).await,
+        Command::Webhooks(args) => match args.command {
+            Some(WebhooksCommand::Show { id }) => webhooks::show(context, id).await,
+            Some(WebhooksCommand::Replay(args)) => webhooks::replay(context, &args).await,
+            Some(WebhooksCommand::Recover) => webhooks::recover(context).await,
+            None => webhooks::list(context, args).await,
+        },
+        Command::Serve(args) => serve::run(context, &args).await,
         Command::Demo => demo::run(context).await,
         Command::Completions(args) => completions::run(context, &args),
     }

@@ -19,6 +19,8 @@ pub(super) struct File {
     pub(super) circuit: Circuit,
     pub(super) health: Health,
     pub(super) logging: Logging,
+    pub(super) server: super::server::Server,
+    pub(super) webhooks: super::server::Webhooks,
 }
 
 /// `[providers.KEY]`

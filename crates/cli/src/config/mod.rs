@@ -5,6 +5,7 @@ mod file;
 mod log;
 mod pipeline;
 mod range;
+mod server;
 
 use std::{
     collections::BTreeMap,
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) rate_limit: WaitLimits,
     pub(crate) circuit: CircuitPolicy,
     pub(crate) log: LogSettings,
+    pub(crate) server: server::Server,
+    pub(crate) webhooks: server::Webhooks,
 }
 
 /// How a provider is set up. Secrets are looked up when they are needed.
@@ -92,6 +95,8 @@ impl Settings {
             rate_limit: pipeline::rate_limit(&file.rate_limit).map_err(wrong)?,
             circuit: pipeline::circuit(&file.circuit).map_err(wrong)?,
             log: LogSettings::of(&file.logging).map_err(wrong)?,
+            server: file.server,
+            webhooks: file.webhooks,
         })
     }
 }

@@ -200,7 +200,10 @@ pub(crate) async fn receives_only(kind: Kind) {
     let secret = ["--credential", "webhook_secret=s3cr3t"];
     let mut install = vec!["install", "webhook", "--metadata", "scheme=hmac"];
     install.extend(secret);
-    world.run(&install).exits(4).says("`header` is required");
+    world
+        .run(&install)
+        .exits(4)
+        .says("`header` must be the name of a header");
     install.extend(["--metadata", "header=X-Signature"]);
     let id = world.run(&install).ok().json()["id"].to_string();
     world

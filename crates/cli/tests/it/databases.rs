@@ -1,6 +1,6 @@
 //! Every scenario on both databases.
 
-use crate::{accounts, cache, calls, logs, operator, schema, secrets, world::Kind};
+use crate::{accounts, cache, calls, logs, operator, receiving, schema, secrets, world::Kind};
 
 macro_rules! on_both {
     ($($scenario:path as $name:ident),+ $(,)?) => {
@@ -55,6 +55,15 @@ on_both! {
     operator::idempotency as keys_are_listed_shown_resolved_and_released,
     logs::tree as operations_are_listed_and_shown_as_a_tree,
     logs::follow as follow_goes_on_with_new_operations,
+    receiving::answers as every_answer_of_a_webhooks_route,
+    receiving::kept as bodies_are_kept_exactly_and_secrets_nowhere,
+    receiving::switched_off as an_account_that_is_off_is_gone_for_those_who_can_sign,
+    receiving::too_large as a_body_too_large_is_refused_while_it_is_read,
+    receiving::handshakes as handshakes_are_answered_and_not_stored,
+    receiving::at_once as one_delivery_from_many_connections_is_one,
+    receiving::killed as what_got_a_2xx_survives_kills,
+    receiving::slow as who_is_slow_is_cut_off,
+    receiving::operators as operators_see_counts_and_replay,
     secrets::nowhere as the_token_is_found_nowhere,
     secrets::wrong_key as another_key_exits_5,
     secrets::sources as credentials_come_from_file_variable_and_input,

@@ -270,7 +270,12 @@ pub(super) fn check_account(
     credentials: &Credentials,
 ) -> Result<(), Vec<FieldError>> {
     let account = Account::new(metadata, credentials, &registered.settings.application);
-    let errors = registered.provider.check(&account);
+    let mut errors = registered.provider.check(&account);
+    let webhooks = registered.provider.webhook_source();
+    // What could never be used to verify is refused while somebody is there to mend it.
+    if let Some(Err(error)) = webhooks.and_then(|source| source.secrets(&account)) {
+        errors.push(FieldError::Together(error.to_string()));
+    }
     if errors.is_empty() {
         Ok(())
     } else {

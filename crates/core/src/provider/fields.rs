@@ -54,14 +54,9 @@ pub enum FieldError {
         /// What it must be.
         expected: &'static str,
     },
-    /// Given without what belongs to it, or never to be used as it is.
-    #[error("`{name}` {why}")]
-    Unusable {
-        /// The field.
-        name: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// Each good by itself, and no account together. The sentence names the fields.
+    #[error("{0}")]
+    Together(String),
     /// Of another form.
     #[error("`{name}` must match `{pattern}`")]
     Pattern {

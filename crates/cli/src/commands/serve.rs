@@ -1,0 +1,72 @@
+//! `serve`: receives webhooks until it is stopped.
+
+mod metrics;
+mod stop;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use integrations::{keys::SystemEntropy, webhooks};
+use integrations_server::{Drained, Server, health::DatabaseCheck, metrics::Queues};
+
+use self::metrics::Receipts;
+use crate::{
+    args::ServeArgs,
+    context::Context,
+    exit::{Exit, Failure, Outcome, chain},
+};
+
+pub(super) async fn run(context: &Context, args: &ServeArgs) -> Outcome {
+    let settings = context.settings()?;
+    let token = settings.server.admin_token()?;
+    let client = context.client().await?;
+    let receiver = settings.server.receiver(&settings.webhooks, &client);
+    let ports = client.ports();
+    let public = args.listen.unwrap_or_else(|| settings.server.listen());
+    let mut server = Server::builder(Arc::clone(&ports.clock))
+        .public(public, webhooks::router(receiver.clone()))
+        .admin(settings.server.admin_listen())
+        .limits(settings.server.limits())
+        .ready_when(DatabaseCheck(ports.clone()))
+        .metrics(Receipts(receiver.clone()))
+        .metrics(Queues(ports.clone()));
+    if let Some(token) = token {
+        server = server.admin_token(token);
+    }
+    let server = server.bind(&SystemEntropy::new()).await;
+    let server = server.map_err(|error| Failure::failed(chain(&error)))?;
+    announce(
+        context,
+        "webhooks",
+        server.public_address(),
+        receiver.prefix(),
+    );
+    announce(context, "health and metrics", server.admin_address(), "");
+
+    let drained = server.run(stop::requested()).await;
+    // What was taken is stored before the process ends.
+    receiver.shutdown().await;
+    client.shutdown().await;
+    Ok(ended(context, drained))
+}
+
+fn announce(context: &Context, what: &str, address: Option<SocketAddr>, path: &str) {
+    if let Some(address) = address {
+        context
+            .output
+            .note(&format!("{what}: http://{address}{path}"));
+    }
+}
+
+fn ended(context: &Context, drained: Drained) -> Exit {
+    match drained.cut_off {
+        0 => {
+            context.output.note("stopped");
+            Exit::Done
+        }
+        cut_off => {
+            let warning = format!("stopped; connections that had to be cut off: {cut_off}");
+            context.output.warn(&warning);
+            Exit::Failed
+        }
+    }
+}

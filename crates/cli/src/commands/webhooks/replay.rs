@@ -1,0 +1,62 @@
+//! `webhooks replay` and `webhooks recover`
+
+use integrations::{integration::Scope, wake::WakeChannel};
+use serde_json::json;
+
+use super::show::no_such_delivery;
+use crate::{
+    args::ReplayArgs,
+    context::Context,
+    exit::{Exit, Failure, Outcome},
+};
+
+/// Deliveries that are queued again by one statement.
+const BATCH: u32 = 1_000;
+
+/// Queues deliveries again, all or, where one is not there, none.
+pub(crate) async fn replay(context: &Context, args: &ReplayArgs) -> Outcome {
+    let ports = context.ports().await?;
+    let now = ports.clock.now();
+    for id in &args.ids {
+        let found = ports.inbox.find(*id, &Scope::Operator, now).await?;
+        found.ok_or_else(|| no_such_delivery(*id))?;
+    }
+    let queued = ports.inbox.replay(&args.ids, &Scope::Operator, now).await?;
+    ports.wake.ring(WakeChannel::Webhooks);
+    let mut left: Vec<_> = args.ids.iter().filter(|id| !queued.contains(id)).collect();
+    left.dedup();
+    let json = json!({ "queued": queued, "left": left });
+    let fields = [
+        ("queued", queued.len().to_string()),
+        ("left", left.len().to_string()),
+    ];
+    context.output.record(&fields, &json)?;
+    if left.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let left: Vec<String> = left.into_iter().map(ToString::to_string).collect();
+    Err(Failure::refused(format!(
+        "not queued, because they are duplicates or being processed: {}",
+        left.join(", ")
+    )))
+}
+
+/// Queues what was parked or abandoned.
+pub(crate) async fn recover(context: &Context) -> Outcome {
+    let ports = context.ports().await?;
+    let mut recovered = 0;
+    loop {
+        let now = ports.clock.now();
+        let batch = ports.inbox.recover(now, BATCH).await?;
+        recovered += batch;
+        if batch < u64::from(BATCH) {
+            break;
+        }
+    }
+    ports.wake.ring(WakeChannel::Webhooks);
+    let json = json!({ "recovered": recovered });
+    context
+        .output
+        .record(&[("recovered", recovered.to_string())], &json)?;
+    Ok(Exit::Done)
+}
