@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl<B: OwnCommit> SqlStore<B> {
-    /// Locks the unresolved versions of the records of a page, and reads their records, which
-    /// only pages and settlements of the same stream change.
+    /// Locks the unresolved versions of the records of a page, in the order of their ids as those
+    /// who settle do, and reads the records.
     pub(super) async fn look_up<'a>(
         &self,
         session: &mut dyn Session,
@@ -31,12 +31,14 @@ impl<B: OwnCommit> SqlStore<B> {
     ) -> Result<Known, SqlError> {
         const VERSIONS: Template = Template::each(
             concat!(
-                "SELECT ",
+                "WITH found AS MATERIALIZED (SELECT t.id FROM unnest($3::text[]) \
+                 AS e (external_id) CROSS JOIN LATERAL (SELECT id FROM {sync_items} AS t \
+                 WHERE t.integration_id = $1 AND t.external_id = e.external_id \
+                 AND t.status NOT IN ('success', 'skipped') AND t.stream = $2 OFFSET 0) AS t \
+                 ORDER BY t.id) SELECT ",
                 state_columns!(),
-                " FROM unnest($3::text[]) AS e (external_id) CROSS JOIN LATERAL (SELECT * \
-                 FROM {sync_items} AS t WHERE t.integration_id = $1 \
-                 AND t.external_id = e.external_id AND t.status NOT IN ('success', 'skipped') \
-                 AND t.stream = $2 FOR UPDATE) AS t"
+                " FROM found CROSS JOIN LATERAL (SELECT * FROM {sync_items} AS t \
+                 WHERE t.id = found.id AND t.status NOT IN ('success', 'skipped') FOR UPDATE) AS t"
             ),
             concat!(
                 "SELECT ",
@@ -60,7 +62,6 @@ impl<B: OwnCommit> SqlStore<B> {
         let mut keys: Vec<(&ItemKind, &ExternalId)> = items
             .filter_map(|new| Some((&new.kind, new.external_id.as_ref()?)))
             .collect();
-        // A common order of locks keeps two pages over the same records from deadlocking.
         keys.sort_unstable_by_key(|(kind, id)| (*id, *kind));
         keys.dedup();
         let mut known = Known::default();
