@@ -475,6 +475,10 @@ async fn mirror(subject: &Subject, seed: u64, steps: usize) {
             "seed {seed} after {taken:#?}"
         );
     }
+    // The next round's claims are for its own items.
+    for id in store.integrations {
+        subject.remove(id).await;
+    }
 }
 
 // INV-16

@@ -26,8 +26,8 @@ pub(crate) enum Fault {
     VersionsAtOnce,
     /// What is settled is counted twice.
     CountsTwice,
-    /// An enumeration that fails is not marked as ended.
-    NeverEnumerated,
+    /// Nobody takes note of how far a stream was enumerated.
+    NothingCovered,
 }
 
 /// The steps of one stream, within bounds.
@@ -41,6 +41,8 @@ pub(crate) struct Sync {
     claims: u8,
     takeovers: u8,
     decisions: u8,
+    /// Whether handlers may ask for a pause.
+    puts_back: bool,
     pub(crate) fault: Option<Fault>,
 }
 
@@ -76,6 +78,7 @@ impl Sync {
             claims: 3,
             takeovers: 1,
             decisions: 1,
+            puts_back: false,
             fault: None,
         }
     }
@@ -85,6 +88,7 @@ impl Sync {
         Self {
             upstream: UPSTREAM,
             sorted: true,
+            claims: 2,
             ..Self::unsorted()
         }
     }
@@ -98,7 +102,7 @@ impl Sync {
             runs: 1,
             claims: 4,
             takeovers: 0,
-            decisions: 1,
+            puts_back: true,
             ..Self::unsorted()
         }
     }
@@ -145,12 +149,11 @@ impl Model for Sync {
             let failed = ItemOutcome::Failed {
                 error: "refused".to_owned(),
             };
-            for outcome in [
-                ItemOutcome::Succeeded,
-                failed,
-                ItemOutcome::PutBack { at: now() },
-            ] {
-                steps.push(Step::Settle(who, outcome));
+            steps.push(Step::Settle(who, ItemOutcome::Succeeded));
+            steps.push(Step::Settle(who, failed));
+            if self.puts_back {
+                let pause = ItemOutcome::PutBack { at: now() };
+                steps.push(Step::Settle(who, pause));
             }
         }
         if world.decisions < self.decisions {

@@ -85,9 +85,12 @@ impl CountsAreRight for SyncRun {
 /// leases run out, somebody takes over the enumeration, what is open succeeds, what failed is
 /// retried, and one more sync is run.
 fn drains(model: &Sync, world: &World) -> bool {
+    // A worker that is killed leaves what it has as it is once it has given up.
+    if !world.workers.is_empty() {
+        return true;
+    }
     let mut world = world.clone();
     world.enumerators.clear();
-    world.workers.clear();
     let leased: Vec<_> = world.items.keys().copied().collect();
     for id in leased {
         world.expire(id);

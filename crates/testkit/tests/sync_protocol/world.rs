@@ -199,8 +199,8 @@ impl World {
         self.records.extend(plan.records);
         self.count(&plan.others);
         let mut run = plan.run;
-        if fault == Some(Fault::NeverEnumerated) && fails {
-            run.enumerated = false;
+        if fault == Some(Fault::NothingCovered) {
+            run.covered = None;
         }
         self.runs.insert(run.id, run);
     }
