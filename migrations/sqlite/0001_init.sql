@@ -180,23 +180,19 @@ create table {{prefix}}_sync_items (
     updated_at text not null
 ) strict;
 
-create index {{prefix}}_sync_items_status_idx on {{prefix}}_sync_items (integration_id, status);
+-- States, and within each the versions of a stream: cursors look there for the lowest and greatest.
+create index {{prefix}}_sync_items_status_idx
+    on {{prefix}}_sync_items (integration_id, status, stream, checkpoint_order);
 create index {{prefix}}_sync_items_created_idx
     on {{prefix}}_sync_items (integration_id, created_at);
 create index {{prefix}}_sync_items_log_idx on {{prefix}}_sync_items (sync_log_id, status);
 create index {{prefix}}_sync_items_batch_idx on {{prefix}}_sync_items (batch_id, status)
     where batch_id is not null;
-create index {{prefix}}_sync_items_claim_idx on {{prefix}}_sync_items (integration_id, available_at)
-    where status in ('pending', 'processing');
-create index {{prefix}}_sync_items_cursor_idx
-    on {{prefix}}_sync_items (integration_id, stream, checkpoint_order)
-    where status in ('pending', 'processing', 'failed');
-create index {{prefix}}_sync_items_resolved_idx
-    on {{prefix}}_sync_items (integration_id, stream, checkpoint_order)
-    where status in ('success', 'skipped');
--- The versions of a record: claims pass over those that must wait for another.
-create index {{prefix}}_sync_items_record_idx
-    on {{prefix}}_sync_items (integration_id, external_id) where external_id is not null;
+create index {{prefix}}_sync_items_claim_idx
+    on {{prefix}}_sync_items (integration_id, available_at, id) where completed_at is null;
+-- The unresolved versions of a record: claims pass over those that must wait for another.
+create index {{prefix}}_sync_items_record_idx on {{prefix}}_sync_items (integration_id, external_id)
+    where external_id is not null and status not in ('success', 'skipped');
 
 create table {{prefix}}_sync_runs (
     id integer primary key autoincrement,
@@ -210,6 +206,8 @@ create table {{prefix}}_sync_runs (
     enumeration_error text,
     full_resync integer not null default 0 check (full_resync in (0, 1)),
     sorted integer not null default 0 check (sorted in (0, 1)),
+    reached text,
+    covered text,
     items_open integer not null default 0,
     items_total integer not null default 0,
     items_succeeded integer not null default 0,
@@ -223,6 +221,7 @@ create table {{prefix}}_sync_runs (
 ) strict;
 
 create index {{prefix}}_sync_runs_stream_idx on {{prefix}}_sync_runs (integration_id, stream, id);
+create index {{prefix}}_sync_runs_fence_idx on {{prefix}}_sync_runs (integration_id, fence);
 create index {{prefix}}_sync_runs_running_idx on {{prefix}}_sync_runs (integration_id)
     where state = 'running';
 create unique index {{prefix}}_sync_runs_one_running_idx
@@ -235,19 +234,17 @@ create table {{prefix}}_sync_records (
     stream text not null check (length(stream) <= 64),
     kind text not null check (length(kind) <= 255),
     external_id text not null check (length(external_id) <= 500),
-    succeeded_order text,
-    succeeded_digest blob,
+    resolved_order text,
+    resolved_digest blob,
     failing_runs integer not null default 0,
     last_failed_run integer,
     last_seen_run integer,
+    last_seen_order text,
     stuck_reported integer not null default 0 check (stuck_reported in (0, 1)),
     created_at text not null,
     updated_at text not null,
     primary key (integration_id, stream, kind, external_id)
 ) strict;
-
-create index {{prefix}}_sync_records_seen_idx
-    on {{prefix}}_sync_records (integration_id, stream, last_seen_run);
 
 create table {{prefix}}_webhooks (
     id integer primary key autoincrement,

@@ -21,7 +21,7 @@ use crate::{
     error::sorted,
     lent::PgLent,
     options::PgStoreOptions,
-    session::{InTransaction, Prepared, Single},
+    session::{InTransaction, Plans, Prepared, Single},
     wake::PgWake,
 };
 
@@ -88,10 +88,14 @@ impl PgBackend {
         }))
     }
 
-    async fn transaction(&self, pool: &PgPool) -> Result<Box<dyn Session + '_>, SqlError> {
+    async fn transaction(
+        &self,
+        pool: &PgPool,
+        plans: Plans,
+    ) -> Result<Box<dyn Session + '_>, SqlError> {
         let connection = pool.acquire().await.map_err(sorted)?;
         Ok(Box::new(
-            InTransaction::begin(connection, self.prepared).await?,
+            InTransaction::begin(connection, self.prepared, plans).await?,
         ))
     }
 }
@@ -128,7 +132,11 @@ impl Backend for PgBackend {
     }
 
     async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError> {
-        self.transaction(&self.pool).await
+        self.transaction(&self.pool, Plans::Kept).await
+    }
+
+    async fn begin_batch(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        self.transaction(&self.pool, Plans::ForEachRun).await
     }
 }
 
@@ -139,7 +147,7 @@ impl OwnCommit for PgBackend {
     }
 
     async fn begin_apart(&self) -> Result<Box<dyn Session + '_>, SqlError> {
-        self.transaction(&self.apart).await
+        self.transaction(&self.apart, Plans::Kept).await
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

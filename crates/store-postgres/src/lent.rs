@@ -6,7 +6,7 @@ use integrations_store_sql::{Backend, Dialect, Session, SqlError};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::session::{InTransaction, Prepared, Single};
+use crate::session::{InTransaction, Plans, Prepared, Single};
 
 /// A caller's transaction, with a savepoint for each of ours.
 #[derive(Debug)]
@@ -59,7 +59,12 @@ impl Backend for PgLent<'_> {
     async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError> {
         let connection = self.lock().await?;
         Ok(Box::new(
-            InTransaction::begin(connection, self.prepared).await?,
+            InTransaction::begin(connection, self.prepared, Plans::Kept).await?,
         ))
+    }
+
+    /// The settings of the transaction are its owner's.
+    async fn begin_batch(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        self.begin().await
     }
 }

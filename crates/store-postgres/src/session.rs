@@ -28,6 +28,16 @@ pub(crate) enum Prepared {
     Never,
 }
 
+/// Whether the server may keep the plans of a transaction's statements, or makes them each time.
+///
+/// A kept plan knows neither how long its lists are nor how large a table has become since: made
+/// while that was small, it reads all of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Plans {
+    Kept,
+    ForEachRun,
+}
+
 /// Single statements, each on its own.
 pub(crate) struct Single<C> {
     pub(crate) connection: C,
@@ -77,11 +87,21 @@ pub(crate) struct InTransaction<C: DerefMut<Target = PgConnection>> {
 }
 
 impl<C: DerefMut<Target = PgConnection>> InTransaction<C> {
-    pub(crate) async fn begin(mut connection: C, prepared: Prepared) -> Result<Self, SqlError> {
+    pub(crate) async fn begin(
+        mut connection: C,
+        prepared: Prepared,
+        plans: Plans,
+    ) -> Result<Self, SqlError> {
         // The ports count on this level, whatever the server's default is. A savepoint takes
         // that of the transaction around it.
-        let begin = (!connection.is_in_transaction())
-            .then(|| "BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str());
+        let begin = match plans {
+            Plans::Kept => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            Plans::ForEachRun => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED; \
+                 SET LOCAL plan_cache_mode = force_custom_plan"
+            }
+        };
+        let begin = (!connection.is_in_transaction()).then(|| begin.into_sql_str());
         Transactions::begin(&mut connection, begin)
             .await
             .map_err(sorted)?;

@@ -65,6 +65,15 @@ pub trait Backend: Send + Sync {
     ///
     /// Returns a [`SqlError`] when there is none to be had.
     async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError>;
+
+    /// A transaction as of [`begin`](Self::begin) for statements over lists of rows. Each is
+    /// planned for the values it runs with, where the database would else keep a plan it made
+    /// while a table was small.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`SqlError`] when there is none to be had.
+    async fn begin_batch(&self) -> Result<Box<dyn Session + '_>, SqlError>;
 }
 
 /// A [`Backend`] whose transactions are its own: what it commits stays, whatever a caller's

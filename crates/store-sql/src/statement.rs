@@ -12,7 +12,10 @@ use std::{
 };
 
 use integrations_core::value::TablePrefix;
-use sea_query::{PostgresQueryBuilder, QueryStatementWriter, SqliteQueryBuilder, Value};
+use sea_query::{
+    ArrayType, PostgresQueryBuilder, QueryStatementWriter, SqliteQueryBuilder, Value,
+};
+use serde_json::Value as Json;
 
 use crate::{bind::Bind, dialect::Dialect};
 
@@ -86,11 +89,76 @@ impl Statement {
         self
     }
 
+    /// The same with a list of rows: for `unnest($n, $n+1, ..)` an array per column, for
+    /// `json_each($n)` one list of lists. To be bound after everything else, since the numbers
+    /// behind it differ.
+    #[must_use]
+    pub fn bind_rows(mut self, columns: &[Column], rows: Vec<RowValues>) -> Self {
+        if self.dialect == Dialect::Sqlite {
+            let row = |row: RowValues| row.values.into_iter().map(json_of).collect::<Json>();
+            let rows: Json = rows.into_iter().map(row).collect();
+            self.values.push(Value::from(rows.to_string()));
+            return self;
+        }
+        let mut lists: Vec<Vec<Value>> = columns
+            .iter()
+            .map(|_| Vec::with_capacity(rows.len()))
+            .collect();
+        for row in rows {
+            debug_assert_eq!(row.values.len(), columns.len(), "columns of {}", self.sql);
+            for (list, value) in lists.iter_mut().zip(row.values) {
+                list.push(value);
+            }
+        }
+        let lists = columns.iter().zip(lists);
+        self.values.extend(
+            lists.map(|(column, list)| Value::Array(column.array_type(), Some(Box::new(list)))),
+        );
+        self
+    }
+
     /// The same with a list of texts as one more value.
     #[must_use]
     pub fn bind_texts<T: AsRef<str>>(mut self, texts: &[T]) -> Self {
         self.values.push(self.dialect.texts(texts));
         self
+    }
+}
+
+/// What a column of a list of rows holds; none of them takes null.
+#[derive(Clone, Copy, Debug)]
+pub enum Column {
+    /// `bigint`.
+    Number,
+    /// `smallint`.
+    Small,
+    /// `text`.
+    Text,
+    /// `timestamptz`.
+    Time,
+}
+
+impl Column {
+    const fn array_type(self) -> ArrayType {
+        match self {
+            Self::Number => ArrayType::BigInt,
+            Self::Small => ArrayType::SmallInt,
+            Self::Text => ArrayType::String,
+            Self::Time => ArrayType::ChronoDateTimeUtc,
+        }
+    }
+}
+
+/// A value within a JSON list of rows.
+fn json_of(value: Value) -> Json {
+    match value {
+        Value::BigInt(Some(n)) => Json::from(n),
+        Value::SmallInt(Some(n)) => Json::from(n),
+        Value::String(Some(text)) => Json::from(text),
+        other => {
+            debug_assert!(false, "{other:?} is in no list of rows");
+            Json::Null
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`SqlStore`]: the storage ports over a [`Backend`].
 
-use std::sync::{Arc, atomic::AtomicI64};
+use std::sync::Arc;
 
 use integrations_core::{
     store::{Batch, Rejected, StoreError},
@@ -11,6 +11,7 @@ use crate::{
     backend::Backend,
     error::SqlError,
     ids::IdBlocks,
+    ports::Rotation,
     statement::{InsertTemplate, RowValues, Statement, Statements, Template},
 };
 
@@ -22,8 +23,8 @@ pub struct SqlStore<B> {
     pub(crate) backend: B,
     pub(crate) statements: Arc<Statements>,
     pub(crate) ids: Arc<IdBlocks>,
-    /// The integration whose items were claimed last; the next claim begins behind it.
-    pub(crate) last_served: Arc<AtomicI64>,
+    /// Whose turn it is at a claim on items.
+    pub(crate) rotation: Arc<Rotation>,
 }
 
 impl<B> std::fmt::Debug for SqlStore<B> {
@@ -42,7 +43,7 @@ impl<B: Backend> SqlStore<B> {
             backend,
             statements: Arc::new(Statements::new(B::DIALECT, prefix)),
             ids: Arc::new(IdBlocks::new()),
-            last_served: Arc::default(),
+            rotation: Arc::default(),
         }
     }
 
@@ -53,7 +54,7 @@ impl<B: Backend> SqlStore<B> {
             backend,
             statements: Arc::clone(&self.statements),
             ids: Arc::new(ids),
-            last_served: Arc::clone(&self.last_served),
+            rotation: Arc::clone(&self.rotation),
         }
     }
 

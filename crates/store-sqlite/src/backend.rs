@@ -60,6 +60,10 @@ impl Backend for SqliteBackend {
         let connection = self.write.acquire().await.map_err(sorted)?;
         Ok(Box::new(InTransaction::begin(connection).await?))
     }
+
+    async fn begin_batch(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        self.begin().await
+    }
 }
 
 /// There is one writer, so nothing is kept apart: what could only wait for a lent transaction

@@ -89,4 +89,8 @@ impl Backend for SqliteLent<'_> {
     async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError> {
         Ok(Box::new(InTransaction::begin(self.lock().await?).await?))
     }
+
+    async fn begin_batch(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+        self.begin().await
+    }
 }

@@ -85,6 +85,21 @@ impl CheckpointOrder {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The checkpoint it is the order of, an instant to the microsecond; `None` for other text.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        let number = |hex: &str| {
+            let bits = u64::from_str_radix(hex, 16).ok()?;
+            Some((bits ^ (1 << 63)).cast_signed())
+        };
+        match self.0.split_at_checked(1)? {
+            ("n", hex) => number(hex).map(Checkpoint::Number),
+            ("t", hex) => DateTime::from_timestamp_micros(number(hex)?).map(Checkpoint::Instant),
+            ("x", text) => Some(Checkpoint::Text(text.to_owned())),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for CheckpointOrder {
@@ -123,6 +138,19 @@ mod tests {
                 Checkpoint::Instant(DateTime::from_timestamp_micros(n / 1_000_000).unwrap()),
             ] {
                 prop_assert_eq!(Checkpoint::from_json(&checkpoint.to_json()), Some(checkpoint));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_gives_the_checkpoint_back(n: i64, text in ".*") {
+            for checkpoint in [
+                Checkpoint::Number(n),
+                Checkpoint::Text(text),
+                Checkpoint::Instant(DateTime::from_timestamp_micros(n / 1_000_000).unwrap()),
+            ] {
+                prop_assert_eq!(checkpoint.order().checkpoint(), Some(checkpoint));
             }
         }
     }

@@ -33,6 +33,12 @@ impl ItemStatus {
         matches!(self, Self::Success | Self::Skipped)
     }
 
+    /// Whether it waits or is worked on.
+    #[must_use]
+    pub const fn is_unfinished(&self) -> bool {
+        matches!(self, Self::Pending | Self::Processing)
+    }
+
     /// Whether an item may go from this state to `next`.
     #[must_use]
     pub const fn may_become(&self, next: &Self) -> bool {
@@ -93,6 +99,14 @@ pub struct NewItem {
     pub batch_id: Option<String>,
 }
 
+impl NewItem {
+    /// The version, as it is compared.
+    #[must_use]
+    pub fn order(&self) -> Option<CheckpointOrder> {
+        self.checkpoint.as_ref().map(Checkpoint::order)
+    }
+}
+
 /// A row of `{prefix}_sync_items`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncItem {
@@ -139,9 +153,9 @@ pub struct SyncItem {
 pub enum ItemAdded {
     /// A new row, waiting.
     Stored(SyncItemId),
-    /// This version is in this run already.
+    /// This version is in this run already, and unresolved.
     Duplicate(SyncItemId),
-    /// This version, or a newer one, succeeded in an earlier run.
+    /// This version, or a newer one, was handled or let go before.
     AlreadyDone,
     /// An unresolved row of an earlier run was queued again under this run.
     Requeued(SyncItemId),

@@ -3,6 +3,7 @@
 mod checkpoint;
 pub mod engine;
 mod item;
+pub mod protocol;
 mod run;
 mod store;
 

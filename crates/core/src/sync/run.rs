@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 
-use super::NewItem;
+use super::{CheckpointOrder, NewItem};
 use crate::{
     id::{IntegrationId, LogId, SyncRunId},
     integration::Scope,
@@ -37,7 +37,7 @@ impl RunState {
 }
 
 /// A row of `{prefix}_sync_runs`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SyncRun {
     /// Its number.
     pub id: SyncRunId,
@@ -61,6 +61,11 @@ pub struct SyncRun {
     pub full_resync: bool,
     /// Whether the provider promises ascending checkpoints.
     pub sorted: bool,
+    /// The greatest checkpoint it has enumerated, duplicates included.
+    pub reached: Option<CheckpointOrder>,
+    /// How far the stream is known completely, from this run and those before it: no version at
+    /// or below lies at the other side that was not enumerated.
+    pub covered: Option<CheckpointOrder>,
     /// What it brought.
     pub counts: RunCounts,
     /// When it began.
@@ -69,8 +74,28 @@ pub struct SyncRun {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
+impl SyncRun {
+    /// Whether enumeration has ended and nothing is open.
+    #[must_use]
+    pub const fn is_exhausted(&self) -> bool {
+        self.enumerated && self.counts.open == 0
+    }
+
+    /// Whether nothing holds back its end.
+    #[must_use]
+    pub const fn is_finalisable(&self) -> bool {
+        matches!(self.state, RunState::Running) && self.is_exhausted()
+    }
+
+    /// Whether nothing lies between what it enumerated: it is complete, or sorted.
+    #[must_use]
+    pub const fn is_trusted(&self) -> bool {
+        self.sorted || (self.enumerated && self.enumeration_error.is_none())
+    }
+}
+
 /// What a run brought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RunCounts {
     /// Items neither resolved nor failed.
     pub open: i64,
@@ -177,10 +202,11 @@ pub struct Finalise {
 /// How a cursor follows from items.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CursorRule {
-    /// The greatest resolved checkpoint strictly below every unresolved one of the stream.
+    /// As far as the stream is known completely and resolved: the greatest resolved checkpoint
+    /// strictly below every unresolved one.
     Watermark,
     /// What the provider reduced the checkpoints to; taken only when nothing of the stream is
-    /// unresolved.
+    /// unresolved, and only of the stream's latest run.
     Reduced(Json),
 }
 
@@ -252,9 +278,9 @@ pub struct RunEnd {
     pub run: SyncRun,
     /// The cursor before and after; `None`: it did not move.
     pub cursor: Option<CursorMove>,
-    /// When the next sync is due.
+    /// When the next sync is due; as it was while another run of the integration goes on.
     pub next_sync_at: Option<DateTime<Utc>>,
-    /// Failed runs in a row.
+    /// Syncs in a row that were not clean.
     pub consecutive_sync_failures: i32,
     /// Records that are stuck, reported for the first time.
     pub stuck: Vec<StuckRecord>,

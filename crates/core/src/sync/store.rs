@@ -25,7 +25,11 @@ pub trait SyncStore: Send + Sync {
     /// Opens a run with its operation, or takes over the unfinished one of that stream.
     ///
     /// MUST refuse a fence that is not the integration's present one. There MUST never be two
-    /// unfinished runs of one stream.
+    /// unfinished runs of one stream. Ids MUST ascend in the order in which runs of a stream are
+    /// opened.
+    ///
+    /// A sync of several streams opens the runs of all before it enumerates the first: the end of
+    /// the last unfinished one ends the sync.
     ///
     /// # Errors
     ///
@@ -36,9 +40,10 @@ pub trait SyncStore: Send + Sync {
     ///
     /// - MUST refuse a fence that is not the integration's present one, or a run that has ended.
     /// - The same version twice in a run MUST be dropped and counted; another version MUST be
-    ///   stored.
-    /// - A version that succeeded before, or lies below one that did, MUST be dropped and counted,
-    ///   unless the run is a full resync and the versions differ.
+    ///   stored, and so MUST content that comes back after other content (A, B, A) where a digest
+    ///   is the version.
+    /// - A version that was handled or let go before, or lies below one that was, MUST be dropped
+    ///   and counted, unless the run is a full resync and the versions differ.
     /// - An unresolved row of an earlier run with this version MUST be queued again under this
     ///   run, with all attempts, in place of a second row; one under a live lease is left to its
     ///   worker and moves to this run.
@@ -54,8 +59,10 @@ pub trait SyncStore: Send + Sync {
     ///
     /// MUST never hand an item to two claims whose leases overlap; MUST claim only the kinds asked
     /// for; MUST count an attempt on each claim; MUST NOT hand out a version of a record while
-    /// another version of it is under a live lease or an older one is unfinished. An item whose
-    /// lease ran out is due again. At most an equal share per integration, then whatever is left.
+    /// another version of it is under a live lease or an older one is unfinished, whatever is
+    /// added at that moment; integrations whose items all have to wait MUST NOT keep others from
+    /// their turn. An item whose lease ran out is due again. At most an equal share per
+    /// integration, then whatever is left.
     ///
     /// # Errors
     ///
@@ -79,9 +86,11 @@ pub trait SyncStore: Send + Sync {
     ///
     /// - Exactly one of any number of calls MUST end a run.
     /// - The cursor MUST be the greatest resolved checkpoint strictly below every unresolved one
-    ///   of its stream, over all runs; it MUST only move forwards, and only after complete
-    ///   enumeration.
-    /// - `next_sync_at` MUST move, whatever the outcome.
+    ///   of its stream, over all runs; it MUST only move forwards, and never beyond what complete
+    ///   or sorted enumeration has covered, also when a run that ended is finalised again.
+    /// - `next_sync_at` MUST move, whatever the outcome, once the last unfinished run of the
+    ///   integration ends; the sync lease is given back then, and the sync counts as clean if all
+    ///   runs under its fence were.
     /// - A success at a newer version MUST leave no older version of the record unresolved.
     ///
     /// # Errors
@@ -153,7 +162,8 @@ pub trait SyncStore: Send + Sync {
     ) -> Result<Page<SyncItem>, StoreError>;
 
     /// Retries or skips items at an operator's word, in the order given. A retry takes failed
-    /// items; a skip takes failed and waiting ones.
+    /// items; a skip takes failed and waiting ones, and MUST be remembered of the version: it is
+    /// not stored again. Runs are answered as they stand after all decisions.
     ///
     /// # Errors
     ///
@@ -228,9 +238,9 @@ pub trait SyncStore: Send + Sync {
 pub trait SyncSettlement: Send + Sync {
     /// Ends attempts at items, in their order, counting their runs down.
     ///
-    /// MUST change nothing unless the token holds a live claim on the item. A success MUST move
-    /// the record's last succeeded version forwards and settle its older unresolved versions as
-    /// skipped. Items MUST be written in the order of their ids, whatever order they are given in.
+    /// MUST change nothing unless the token holds a live claim on the item. A success or a skip
+    /// MUST move the record's last resolved version forwards; a success MUST settle its older
+    /// unresolved versions as skipped. Items MUST be written in the order of their ids, whatever order they are given in.
     ///
     /// # Errors
     ///

@@ -61,8 +61,10 @@ macro_rules! rule {
 
 const REQUESTS: Rule = rule!("requests", age: "t.created_at", may_go: "true");
 const OPERATIONS: Rule = rule!("logs", age: "t.created_at",
-    may_go: "NOT EXISTS (SELECT 1 FROM {sync_items} AS i WHERE i.sync_log_id = t.id \
-        AND i.status NOT IN ('success', 'skipped'))");
+    may_go: "(NOT EXISTS (SELECT 1 FROM {sync_items} AS i WHERE i.sync_log_id = t.id \
+        AND i.status NOT IN ('success', 'skipped')) \
+        AND NOT EXISTS (SELECT 1 FROM {sync_runs} AS r WHERE r.log_id = t.id \
+        AND r.state NOT IN ('success', 'partial', 'failed')))");
 const IDEMPOTENCY_KEYS: Rule =
     rule!("idempotency_keys", age: "t.created_at", may_go: "t.state = 'succeeded'");
 const SYNC_ITEMS: Rule =

@@ -1,6 +1,6 @@
 //! Claims on items, and what becomes of claims that run out.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use integrations_core::{
@@ -10,79 +10,116 @@ use integrations_core::{
     value::ItemKind,
 };
 
-use super::sync_rows::{self, item_columns};
-use crate::{backend::OwnCommit, error::SqlError, row::Row, statement::Template, store::SqlStore};
+use super::{
+    sync_rotation::MAX_INTEGRATIONS,
+    sync_rows::{self, item_columns},
+};
+use crate::{
+    backend::{OwnCommit, Session},
+    dialect::Dialect,
+    error::SqlError,
+    row::Row,
+    statement::{Column, Template},
+    store::SqlStore,
+};
 
-/// How many integrations one claim looks at.
-const MAX_INTEGRATIONS: u32 = 25;
+/// Items of `$now` that wait: unfinished, due and under no live lease. The state is compared where
+/// no index can serve it.
+macro_rules! due {
+    ($now:literal) => {
+        concat!(
+            "t.completed_at IS NULL AND coalesce(t.status, '') = 'pending' \
+             AND t.available_at <= ",
+            $now,
+            " AND (t.lease_until IS NULL OR t.lease_until <= ",
+            $now,
+            ")"
+        )
+    };
+}
 
-/// The integrations with due items behind `$1`, going round: a walk from one to the next by the
-/// claim's index, which never looks at what waits behind the first item of each. `-1` stands for
-/// the end of the first lap. Scalar subqueries, since a join would be planned for the whole walk.
-/// SQLite would take the index on states, and with it all that is done.
+/// Whether `t` waits for no other version of its record. `OFFSET 0` keeps the planner from reading
+/// all versions there are at once.
+macro_rules! first_of_record {
+    ($now:literal) => {
+        concat!(
+            "(t.external_id IS NULL OR NOT EXISTS (SELECT 1 FROM {sync_items} AS o \
+             WHERE o.integration_id = t.integration_id AND o.external_id = t.external_id \
+             AND o.status NOT IN ('success', 'skipped') AND o.completed_at IS NULL \
+             AND o.stream = t.stream AND o.event_class = t.event_class AND o.id <> t.id \
+             AND (o.lease_until > ",
+            $now,
+            " OR (coalesce(o.checkpoint_order, ''), o.id) \
+             < (coalesce(t.checkpoint_order, ''), t.id)) LIMIT 1 OFFSET 0))"
+        )
+    };
+}
+
+/// The integrations with items for a claim behind `$1`, going round: a walk from one to the next by
+/// the claim's index, which never looks at what waits behind the first item of each. `-1` stands
+/// for the end of the first lap. Scalar subqueries, since a join would be planned for the whole
+/// walk.
 const DUE: Template = Template::each(
-    "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
-     (SELECT min(integration_id) FROM {sync_items} \
-     WHERE status IN ('pending', 'processing') AND integration_id > walk.id), -1), \
-     CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
-     FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
-     SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
-     AND (SELECT i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled' \
-     FROM {integrations} AS i WHERE i.id = walk.id) \
-     AND (SELECT true FROM {sync_items} AS t WHERE t.integration_id = walk.id \
-     AND t.status IN ('pending', 'processing') AND t.available_at <= $2 \
-     AND (t.lease_until IS NULL OR t.lease_until <= $2) \
-     AND ($3 OR t.event_class = ANY($4)) LIMIT 1) LIMIT $5",
-    "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
-     (SELECT min(integration_id) FROM {sync_items} INDEXED BY {sync_items_claim_idx} \
-     WHERE status IN ('pending', 'processing') AND integration_id > walk.id), -1), \
-     CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
-     FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
-     SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
-     AND (SELECT i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled' \
-     FROM {integrations} AS i WHERE i.id = walk.id) \
-     AND (SELECT true FROM {sync_items} AS t WHERE t.integration_id = walk.id \
-     AND t.status IN ('pending', 'processing') AND t.available_at <= $2 \
-     AND (t.lease_until IS NULL OR t.lease_until <= $2) \
-     AND ($3 OR t.event_class IN (SELECT value FROM json_each($4))) LIMIT 1) LIMIT $5",
+    concat!(
+        "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
+         (SELECT min(integration_id) FROM {sync_items} \
+         WHERE completed_at IS NULL AND integration_id > walk.id), -1), \
+         CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
+         FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
+         SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
+         AND (SELECT i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled' \
+         FROM {integrations} AS i WHERE i.id = walk.id) \
+         AND (SELECT true FROM {sync_items} AS t WHERE t.integration_id = walk.id AND ",
+        due!("$2"),
+        " AND ($3 OR t.event_class = ANY($4)) AND ",
+        first_of_record!("$2"),
+        " ORDER BY t.available_at, t.id LIMIT 1) LIMIT $5"
+    ),
+    concat!(
+        "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
+         (SELECT min(integration_id) FROM {sync_items} INDEXED BY {sync_items_claim_idx} \
+         WHERE completed_at IS NULL AND integration_id > walk.id), -1), \
+         CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
+         FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
+         SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
+         AND (SELECT i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled' \
+         FROM {integrations} AS i WHERE i.id = walk.id) \
+         AND (SELECT true FROM {sync_items} AS t INDEXED BY {sync_items_claim_idx} \
+         WHERE t.integration_id = walk.id AND ",
+        due!("$2"),
+        " AND ($3 OR t.event_class IN (SELECT value FROM json_each($4))) AND ",
+        first_of_record!("$2"),
+        " ORDER BY t.available_at, t.id LIMIT 1) LIMIT $5"
+    ),
 );
 
-/// Claims at most `$5` due items of each integration of `$1`, and at most `$6` in all.
-///
-/// A version of a record waits for older ones that are unfinished, and for any that is under a
-/// live lease.
+/// Claims at most `$4` due items of each integration, from a floor of its own on, and at most `$5`
+/// in all.
 const CLAIM: Template = Template::each(
     concat!(
-        "WITH due AS MATERIALIZED (SELECT mine.id FROM unnest($1) WITH ORDINALITY AS own (id, rank) \
-         CROSS JOIN LATERAL (SELECT t.id FROM {sync_items} AS t \
-         WHERE t.integration_id = own.id AND t.status IN ('pending', 'processing') \
-         AND t.available_at <= $2 AND (t.lease_until IS NULL OR t.lease_until <= $2) \
-         AND ($3 OR t.event_class = ANY($4)) \
-         AND (t.external_id IS NULL OR NOT EXISTS (SELECT 1 FROM {sync_items} AS o \
-         WHERE o.integration_id = t.integration_id AND o.external_id = t.external_id \
-         AND o.stream = t.stream AND o.event_class = t.event_class AND o.id <> t.id \
-         AND o.status IN ('pending', 'processing') AND (o.lease_until > $2 OR \
-         (coalesce(o.checkpoint_order, ''), o.id) < (coalesce(t.checkpoint_order, ''), t.id)))) \
-         ORDER BY t.available_at, t.id LIMIT $5 FOR UPDATE OF t SKIP LOCKED) AS mine LIMIT $6) \
-         UPDATE {sync_items} AS t SET status = 'processing', attempts = attempts + 1, \
-         lease_until = $7, lease_token = $8, updated_at = $2 \
-         WHERE t.id IN (SELECT id FROM due) RETURNING ",
+        "WITH due AS MATERIALIZED (SELECT mine.id FROM unnest($8::bigint[], $9::timestamptz[]) \
+         AS own (id, floor) CROSS JOIN LATERAL (SELECT t.id FROM {sync_items} AS t \
+         WHERE t.integration_id = own.id AND t.available_at >= own.floor AND ",
+        due!("$1"),
+        " AND ($2 OR t.event_class = ANY($3)) AND ",
+        first_of_record!("$1"),
+        " ORDER BY t.available_at, t.id LIMIT $4 FOR UPDATE OF t SKIP LOCKED) AS mine LIMIT $5) \
+         UPDATE {sync_items} AS t SET attempts = attempts + 1, \
+         lease_until = $6, lease_token = $7, updated_at = $1 \
+         WHERE t.id = ANY(ARRAY(SELECT id FROM due)) RETURNING ",
         item_columns!(),
     ),
     concat!(
-        "UPDATE {sync_items} SET status = 'processing', attempts = attempts + 1, \
-         lease_until = $7, lease_token = $8, updated_at = $2 \
-         WHERE id IN (SELECT mine.id FROM json_each($1) AS own \
+        "UPDATE {sync_items} SET attempts = attempts + 1, \
+         lease_until = $6, lease_token = $7, updated_at = $1 \
+         WHERE id IN (SELECT mine.id FROM json_each($8) AS own \
          CROSS JOIN {sync_items} AS mine ON mine.id IN (SELECT t.id FROM {sync_items} AS t \
-         WHERE t.integration_id = own.value AND t.status IN ('pending', 'processing') \
-         AND t.available_at <= $2 AND (t.lease_until IS NULL OR t.lease_until <= $2) \
-         AND ($3 OR t.event_class IN (SELECT value FROM json_each($4))) \
-         AND (t.external_id IS NULL OR NOT EXISTS (SELECT 1 FROM {sync_items} AS o \
-         WHERE o.integration_id = t.integration_id AND o.external_id = t.external_id \
-         AND o.stream = t.stream AND o.event_class = t.event_class AND o.id <> t.id \
-         AND o.status IN ('pending', 'processing') AND (o.lease_until > $2 OR \
-         (coalesce(o.checkpoint_order, ''), o.id) < (coalesce(t.checkpoint_order, ''), t.id)))) \
-         ORDER BY t.available_at, t.id LIMIT $5) LIMIT $6) RETURNING ",
+         INDEXED BY {sync_items_claim_idx} WHERE t.integration_id = own.value ->> 0 \
+         AND t.available_at >= own.value ->> 1 AND ",
+        due!("$1"),
+        " AND ($2 OR t.event_class IN (SELECT value FROM json_each($3))) AND ",
+        first_of_record!("$1"),
+        " ORDER BY t.available_at, t.id LIMIT $4) LIMIT $5) RETURNING ",
         item_columns!(),
     ),
 );
@@ -96,81 +133,147 @@ impl<B: OwnCommit> SqlStore<B> {
         if claim.limit == 0 || nothing_to_handle {
             return Ok(Vec::new());
         }
-        let due = match claim.integration_id {
-            Some(id) => self.open_to_claims(id).await?,
-            None => self.due_integrations(claim).await?,
+        // One transaction: a claim that fails halfway has taken nothing.
+        let mut session = self.backend.begin_batch().await?;
+        self.keep_older_versions_out(&mut *session).await?;
+        let due = match (claim.integration_id, self.rotation.listed(claim)) {
+            (Some(id), _) => self.open_to_claims(&mut *session, id).await?,
+            (None, Some(listed)) => listed,
+            (None, None) => self.due_integrations(&mut *session, claim).await?,
         };
         if due.is_empty() {
+            self.rotation.drop_list();
             return Ok(Vec::new());
         }
-        let share = (claim.limit / u32::try_from(due.len()).unwrap_or(u32::MAX)).max(1);
-        let mut claimed = self.claim_share(claim, &due, share, claim.limit).await?;
-        let left = claim
-            .limit
-            .saturating_sub(u32::try_from(claimed.len()).unwrap_or(u32::MAX));
-        // Without a full share nobody has more.
-        if left > 0 && has_full_share(&claimed, share) {
-            claimed.extend(self.claim_share(claim, &due, left, left).await?);
+        let (floors, is_partial) = self.rotation.floors(&due, claim);
+        let mut claimed = self.claim_of(&mut *session, claim, &due, &floors).await?;
+        if is_partial && left(claim, &claimed) > 0 {
+            // Something may wait below the floors.
+            let rest = ItemClaim {
+                limit: left(claim, &claimed),
+                ..claim.clone()
+            };
+            let bottom = vec![DateTime::<Utc>::UNIX_EPOCH; due.len()];
+            let below = self.claim_of(&mut *session, &rest, &due, &bottom).await?;
+            claimed.extend(below);
         }
-        if let Some(last) = claimed.last() {
-            self.last_served
-                .store(last.integration_id.0, Ordering::Relaxed);
+        session.commit().await?;
+        self.rotation.served(claim, &due, &claimed);
+        if left(claim, &claimed) > 0 {
+            self.rotation.drop_list();
         }
         Ok(claimed)
     }
 
+    /// Claims an equal share of each integration, in the order given, then whatever is left.
+    async fn claim_of(
+        &self,
+        session: &mut dyn Session,
+        claim: &ItemClaim,
+        due: &[i64],
+        floors: &[DateTime<Utc>],
+    ) -> Result<Vec<SyncItem>, SqlError> {
+        let share = (claim.limit / u32::try_from(due.len()).unwrap_or(u32::MAX)).max(1);
+        let mut claimed = self
+            .claim_share(session, claim, due, floors, (share, claim.limit))
+            .await?;
+        let left = left(claim, &claimed);
+        // Without a full share nobody has more.
+        if left > 0 && has_full_share(&claimed, share) {
+            claimed.extend(
+                self.claim_share(session, claim, due, floors, (left, left))
+                    .await?,
+            );
+        }
+        Ok(claimed)
+    }
+
+    /// Keeps pages and operators from queueing older versions until the transaction has ended. A
+    /// statement does not see what is committed while it runs: it could hand out a version whose
+    /// older one has just become visible to the next claim.
+    async fn keep_older_versions_out(&self, session: &mut dyn Session) -> Result<(), SqlError> {
+        const SHARE: Template = Template::each(
+            "SELECT pg_advisory_xact_lock_shared(hashtextextended('{sync_items}', 0))::text",
+            "",
+        );
+        if B::DIALECT == Dialect::Postgres {
+            session.execute(self.sql(&SHARE)).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for claims that run, and keeps new ones waiting until the transaction has ended: it
+    /// queues a version in front of one that waits already.
+    pub(super) async fn keep_claims_out(&self, session: &mut dyn Session) -> Result<(), SqlError> {
+        const EXCLUDE: Template = Template::each(
+            "SELECT pg_advisory_xact_lock(hashtextextended('{sync_items}', 0))::text",
+            "",
+        );
+        if B::DIALECT == Dialect::Postgres {
+            session.execute(self.sql(&EXCLUDE)).await?;
+        }
+        Ok(())
+    }
+
     /// The integration, if items of it may be claimed.
-    async fn open_to_claims(&self, id: IntegrationId) -> Result<Vec<i64>, SqlError> {
+    async fn open_to_claims(
+        &self,
+        session: &mut dyn Session,
+        id: IntegrationId,
+    ) -> Result<Vec<i64>, SqlError> {
         const OPEN: Template = Template::both(
             "SELECT id FROM {integrations} WHERE id = $1 AND is_active AND removed_at IS NULL \
              AND health_status <> 'disabled'",
         );
-        let rows = self
-            .backend
-            .read()
-            .await?
-            .query(self.sql(&OPEN).bind(id))
-            .await?;
-        read_ids(&rows)
+        read_ids(&session.query(self.sql(&OPEN).bind(id)).await?)
     }
 
-    async fn due_integrations(&self, claim: &ItemClaim) -> Result<Vec<i64>, SqlError> {
+    async fn due_integrations(
+        &self,
+        session: &mut dyn Session,
+        claim: &ItemClaim,
+    ) -> Result<Vec<i64>, SqlError> {
         let (every_kind, kinds) = selected(&claim.kinds);
         let statement = self
             .sql(&DUE)
-            .bind(self.last_served.load(Ordering::Relaxed))
+            .bind(self.rotation.last_served())
             .bind(claim.now)
             .bind(every_kind)
             .bind_texts(kinds)
             .bind(claim.limit.min(MAX_INTEGRATIONS));
-        read_ids(&self.backend.read().await?.query(statement).await?)
+        let due = read_ids(&session.query(statement).await?)?;
+        self.rotation.keep_list(claim, &due);
+        Ok(due)
     }
 
     /// Claims a share of each integration, in the order given, the longest due first.
     async fn claim_share(
         &self,
+        session: &mut dyn Session,
         claim: &ItemClaim,
-        integrations: &[i64],
-        share: u32,
-        limit: u32,
+        due: &[i64],
+        floors: &[DateTime<Utc>],
+        (share, limit): (u32, u32),
     ) -> Result<Vec<SyncItem>, SqlError> {
         let (every_kind, kinds) = selected(&claim.kinds);
+        let own = due.iter().zip(floors);
+        let own = own.map(|(id, floor)| self.row().bind(*id).bind(*floor));
         let statement = self
             .sql(&CLAIM)
-            .bind_numbers(integrations)
             .bind(claim.now)
             .bind(every_kind)
             .bind_texts(kinds)
             .bind(share)
             .bind(limit)
             .bind(claim.lease_until)
-            .bind(&claim.token);
-        let rows = self.backend.write().await?.query(statement).await?;
+            .bind(&claim.token)
+            .bind_rows(&[Column::Number, Column::Time], own.collect());
+        let rows = session.query(statement).await?;
         let mut items = rows
             .iter()
-            .map(sync_rows::item)
+            .map(|row| sync_rows::item_at(row, claim.now))
             .collect::<Result<Vec<_>, _>>()?;
-        let rank: HashMap<i64, usize> = integrations.iter().copied().zip(0..).collect();
+        let rank: HashMap<i64, usize> = due.iter().copied().zip(0..).collect();
         items.sort_by_key(|item| {
             (
                 rank.get(&item.integration_id.0).copied(),
@@ -188,15 +291,17 @@ impl<B: OwnCommit> SqlStore<B> {
         until: DateTime<Utc>,
     ) -> Result<Vec<SyncItemId>, SqlError> {
         const RENEW: Template = Template::each(
-            "WITH held AS (SELECT id FROM {sync_items} WHERE id = ANY($1) AND lease_token = $2 \
-             AND status IN ('pending', 'processing') ORDER BY id FOR UPDATE) \
-             UPDATE {sync_items} AS t SET lease_until = $3 FROM held WHERE t.id = held.id \
-             RETURNING t.id",
+            "WITH held AS MATERIALIZED (SELECT t.id FROM unnest($1::bigint[]) AS e (id) \
+             CROSS JOIN LATERAL (SELECT id FROM {sync_items} AS t WHERE t.id = e.id \
+             AND t.lease_token = $2 AND t.completed_at IS NULL FOR UPDATE) AS t) \
+             UPDATE {sync_items} AS t SET lease_until = $3 \
+             WHERE t.id = ANY(ARRAY(SELECT id FROM held)) RETURNING t.id",
             "UPDATE {sync_items} SET lease_until = $3 \
              WHERE id IN (SELECT value FROM json_each($1)) AND lease_token = $2 \
-             AND status IN ('pending', 'processing') RETURNING id",
+             AND completed_at IS NULL RETURNING id",
         );
-        let ids: Vec<i64> = items.iter().map(|id| id.0).collect();
+        let mut ids: Vec<i64> = items.iter().map(|id| id.0).collect();
+        ids.sort_unstable();
         let statement = self.sql(&RENEW).bind_numbers(&ids).bind(&token).bind(until);
         let kept = read_ids(&self.backend.write().await?.query(statement).await?)?;
         let lost = items.iter().copied().filter(|id| !kept.contains(&id.0));
@@ -208,18 +313,21 @@ impl<B: OwnCommit> SqlStore<B> {
         now: DateTime<Utc>,
         limit: u32,
     ) -> Result<u64, SqlError> {
-        // By way of the integrations, since the index on states begins with them.
+        // What is leased was due before what is not, so leases lie among the first of each
+        // integration. One behind them is left: a claim takes it over all the same.
         const RECLAIM: Template = Template::each(
             "WITH left_over AS MATERIALIZED (SELECT t.id FROM {integrations} AS i \
-             CROSS JOIN LATERAL (SELECT id FROM {sync_items} AS t WHERE t.integration_id = i.id \
-             AND t.status = 'processing' AND t.lease_until <= $1 ORDER BY id \
-             FOR UPDATE OF t SKIP LOCKED) AS t LIMIT $2) \
-             UPDATE {sync_items} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
-             updated_at = $1 WHERE id IN (SELECT id FROM left_over)",
-            "UPDATE {sync_items} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
-             updated_at = $1 WHERE id IN (SELECT t.id FROM {integrations} AS i \
-             CROSS JOIN {sync_items} AS t ON t.integration_id = i.id \
-             WHERE t.status = 'processing' AND t.lease_until <= $1 LIMIT $2)",
+             CROSS JOIN LATERAL (SELECT id, lease_until FROM {sync_items} \
+             WHERE integration_id = i.id AND completed_at IS NULL AND available_at <= $1 \
+             ORDER BY available_at, id LIMIT 10000) AS t WHERE t.lease_until <= $1 LIMIT $2) \
+             UPDATE {sync_items} SET lease_until = NULL, lease_token = NULL, updated_at = $1 \
+             WHERE id = ANY(ARRAY(SELECT id FROM left_over)) AND lease_until <= $1 \
+             AND coalesce(status, '') = 'pending'",
+            "UPDATE {sync_items} SET lease_until = NULL, lease_token = NULL, updated_at = $1 \
+             WHERE id IN (SELECT t.id FROM {integrations} AS i \
+             CROSS JOIN {sync_items} AS t INDEXED BY {sync_items_claim_idx} \
+             ON t.integration_id = i.id AND t.completed_at IS NULL AND t.available_at <= $1 \
+             WHERE t.lease_until <= $1 AND coalesce(t.status, '') = 'pending' LIMIT $2)",
         );
         let statement = self.sql(&RECLAIM).bind(now).bind(limit);
         self.backend.write().await?.execute(statement).await
@@ -229,8 +337,8 @@ impl<B: OwnCommit> SqlStore<B> {
         const WAITING: Template = Template::both(
             "SELECT t.event_class, count(*) AS waiting FROM {sync_items} AS t \
              JOIN {integrations} AS i ON i.id = t.integration_id AND i.removed_at IS NULL \
-             WHERE t.status IN ('pending', 'processing') AND t.status = 'pending' \
-             GROUP BY t.event_class",
+             WHERE t.completed_at IS NULL AND t.lease_token IS NULL \
+             AND coalesce(t.status, '') = 'pending' GROUP BY t.event_class",
         );
         let rows = self.backend.read().await?.query(self.sql(&WAITING)).await?;
         let kind = |row: &Row| Ok((row.parse("event_class")?, row.get("waiting")?));
@@ -249,6 +357,11 @@ fn selected(kinds: &KindSelection) -> (bool, &[ItemKind]) {
         KindSelection::All => (true, &[]),
         KindSelection::Only(kinds) => (false, kinds),
     }
+}
+
+/// How many items a claim has left to take.
+fn left(claim: &ItemClaim, claimed: &[SyncItem]) -> u32 {
+    (claim.limit).saturating_sub(u32::try_from(claimed.len()).unwrap_or(u32::MAX))
 }
 
 fn has_full_share(claimed: &[SyncItem], share: u32) -> bool {

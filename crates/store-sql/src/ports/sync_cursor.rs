@@ -5,11 +5,15 @@ use integrations_core::{
     id::{IntegrationId, SyncRunId},
     integration::Scope,
     store::StoreError,
-    sync::{Checkpoint, CheckpointOrder, CursorMove, CursorRule, SyncRun},
+    sync::{
+        Checkpoint, CheckpointOrder, CursorMove, CursorRule, SyncRun,
+        protocol::{self, is_further, lowest, put_cursor},
+    },
     value::{ExternalId, ItemKind, StreamName},
 };
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
+use super::sync_rows::order;
 use crate::{
     backend::{OwnCommit, Session},
     error::SqlError,
@@ -55,8 +59,14 @@ impl<B: OwnCommit> SqlStore<B> {
     ) -> Result<Option<CursorMove>, SqlError> {
         const CURSORS: Template =
             Template::both("SELECT sync_cursor FROM {integrations} WHERE id = $1");
+        let Some((latest, covered)) = self.latest_run(session, run).await? else {
+            return Ok(None);
+        };
+        if !protocol::may_move_cursor(run, rule, latest == run.id) {
+            return Ok(None);
+        }
         let target = match rule {
-            CursorRule::Watermark => self.watermark(session, run).await?,
+            CursorRule::Watermark => self.watermark(session, run, covered).await?,
             CursorRule::Reduced(_) if self.has_unresolved(session, run).await? => None,
             CursorRule::Reduced(cursor) => Some(cursor.clone()),
         };
@@ -75,7 +85,7 @@ impl<B: OwnCommit> SqlStore<B> {
         if !is_further(from.as_ref(), &to) {
             return Ok(None);
         }
-        put(&mut cursors, &run.stream, to.clone());
+        put_cursor(&mut cursors, &run.stream, to.clone());
         let write = self
             .sql(&WRITE)
             .bind(run.integration_id)
@@ -85,30 +95,68 @@ impl<B: OwnCommit> SqlStore<B> {
         Ok((written > 0).then_some(CursorMove { from, to }))
     }
 
-    /// The greatest resolved checkpoint strictly below every unresolved one of the stream.
+    /// The latest run of the run's stream, and how far that is known completely.
+    async fn latest_run(
+        &self,
+        session: &mut dyn Session,
+        run: &SyncRun,
+    ) -> Result<Option<(SyncRunId, Option<CheckpointOrder>)>, SqlError> {
+        const LATEST: Template = Template::both(
+            "SELECT id, covered FROM {sync_runs} WHERE integration_id = $1 AND stream = $2 \
+             ORDER BY id DESC LIMIT 1",
+        );
+        let latest = self.sql(&LATEST).bind(run.integration_id).bind(&run.stream);
+        let row = session.query(latest).await?.pop();
+        Ok(row
+            .map(|row| Ok::<_, StoreError>((row.get("id")?, order(&row, "covered")?)))
+            .transpose()?)
+    }
+
     async fn watermark(
         &self,
         session: &mut dyn Session,
         run: &SyncRun,
+        covered: Option<CheckpointOrder>,
     ) -> Result<Option<Json>, SqlError> {
-        // Every order begins with a letter, which `~` lies above.
-        const WATERMARK: Template = Template::both(
-            "SELECT checkpoint_value FROM {sync_items} WHERE integration_id = $1 AND stream = $2 \
-             AND status IN ('success', 'skipped') AND checkpoint_order < coalesce((\
-             SELECT min(checkpoint_order) FROM {sync_items} WHERE integration_id = $1 \
-             AND stream = $2 AND status IN ('pending', 'processing', 'failed')), '~') \
-             ORDER BY checkpoint_order DESC LIMIT 1",
+        const UNRESOLVED: Template = Template::both(
+            "SELECT (SELECT min(checkpoint_order) FROM {sync_items} WHERE integration_id = $1 \
+             AND status = 'pending' AND stream = $2) AS waiting, \
+             (SELECT min(checkpoint_order) FROM {sync_items} WHERE integration_id = $1 \
+             AND status = 'failed' AND stream = $2) AS failed",
         );
-        let statement = self
-            .sql(&WATERMARK)
+        const RESOLVED: Template = Template::both(
+            "SELECT (SELECT max(checkpoint_order) FROM {sync_items} WHERE integration_id = $1 \
+             AND status = 'success' AND stream = $2 AND checkpoint_order < $3) AS handled, \
+             (SELECT max(checkpoint_order) FROM {sync_items} WHERE integration_id = $1 \
+             AND status = 'skipped' AND stream = $2 AND checkpoint_order < $3) AS skipped",
+        );
+        if covered.is_none() {
+            return Ok(None);
+        }
+        let unresolved = self
+            .sql(&UNRESOLVED)
             .bind(run.integration_id)
             .bind(&run.stream);
-        let rows = session.query(statement).await?;
-        let value: Option<Option<Json>> = rows
-            .first()
-            .map(|row| row.get("checkpoint_value"))
-            .transpose()?;
-        Ok(value.flatten())
+        let mut unresolved_order = None;
+        for row in session.query(unresolved).await? {
+            unresolved_order = lowest(order(&row, "waiting")?, order(&row, "failed")?);
+        }
+        let mut resolved_below = None;
+        if let Some(unresolved) = unresolved_order.as_ref().filter(|u| Some(*u) <= covered.as_ref())
+        {
+            let resolved = self
+                .sql(&RESOLVED)
+                .bind(run.integration_id)
+                .bind(&run.stream)
+                .bind(unresolved);
+            for row in session.query(resolved).await? {
+                resolved_below = order(&row, "handled")?.max(order(&row, "skipped")?);
+            }
+        }
+        let watermark = protocol::watermark(covered, unresolved_order.as_ref(), resolved_below);
+        Ok(watermark
+            .and_then(|order| order.checkpoint())
+            .map(|checkpoint| checkpoint.to_json()))
     }
 
     async fn has_unresolved(
@@ -118,7 +166,7 @@ impl<B: OwnCommit> SqlStore<B> {
     ) -> Result<bool, SqlError> {
         const UNRESOLVED: Template = Template::both(
             "SELECT id FROM {sync_items} WHERE integration_id = $1 AND stream = $2 \
-             AND status IN ('pending', 'processing', 'failed') LIMIT 1",
+             AND status IN ('pending', 'failed') LIMIT 1",
         );
         let statement = self
             .sql(&UNRESOLVED)
@@ -146,19 +194,32 @@ impl<B: OwnCommit> SqlStore<B> {
                 within!(2, 3, 4),
             ),
         );
+        // What lies behind is to be enumerated again before the cursor may pass it.
+        const UNCOVER: Template = Template::both(
+            "UPDATE {sync_runs} SET covered = $3 WHERE covered > $3 AND id = \
+             (SELECT max(id) FROM {sync_runs} WHERE integration_id = $1 AND stream = $2)",
+        );
         let mut session = self.backend.begin().await?;
         let lock = self.sql(&LOCK).bind(integration_id).bind_scope(scope);
         let Some(row) = session.query(lock).await?.pop() else {
             return Ok(false);
         };
         let mut cursors: Option<Json> = row.get("sync_cursor")?;
-        put(&mut cursors, stream, cursor.clone());
+        put_cursor(&mut cursors, stream, cursor.clone());
         let write = self
             .sql(&WRITE)
             .bind(integration_id)
             .bind(cursors)
             .bind(now);
         session.execute(write).await?;
+        if let Some(checkpoint) = Checkpoint::from_json(cursor) {
+            let uncover = self
+                .sql(&UNCOVER)
+                .bind(integration_id)
+                .bind(stream)
+                .bind(&checkpoint.order());
+            session.execute(uncover).await?;
+        }
         session.commit().await?;
         Ok(true)
     }
@@ -196,28 +257,5 @@ impl<B: OwnCommit> SqlStore<B> {
         let rows = self.backend.read().await?.query(statement).await?;
         let record = |row: &Row| Ok((row.parse("kind")?, row.parse("external_id")?));
         rows.iter().map(record).collect()
-    }
-}
-
-/// Whether a cursor at `from` would move forwards to `to`.
-///
-/// What a provider reduced may be no checkpoint; then any change counts as progress.
-fn is_further(from: Option<&Json>, to: &Json) -> bool {
-    let Some(from) = from else { return true };
-    match (order_of(from), order_of(to)) {
-        (Some(from), Some(to)) => to > from,
-        _ => to != from,
-    }
-}
-
-fn order_of(cursor: &Json) -> Option<CheckpointOrder> {
-    Checkpoint::from_json(cursor).map(|checkpoint| checkpoint.order())
-}
-
-/// Puts a stream's cursor among those of an integration.
-fn put(cursors: &mut Option<Json>, stream: &StreamName, cursor: Json) {
-    let cursors = cursors.get_or_insert_with(|| Json::Object(Map::new()));
-    if let Json::Object(by_stream) = cursors {
-        by_stream.insert(stream.as_str().to_owned(), cursor);
     }
 }

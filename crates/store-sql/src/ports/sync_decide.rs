@@ -1,21 +1,20 @@
 //! Operators' words on items, and reading them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use integrations_core::{
-    id::{SyncItemId, SyncRunId},
+    id::SyncItemId,
     integration::Scope,
     store::{Page, PageRequest, StoreError},
-    sync::{ItemDecided, ItemDecision, ItemFilter, ItemStatus, ItemVerdict, SyncItem},
+    sync::{
+        ItemDecided, ItemDecision, ItemFilter, SyncItem,
+        protocol::{Decided, ItemState, decide},
+    },
 };
 use sea_query::{Alias, Expr, ExprTrait as _};
 
-use super::{
-    sync_counts::{Recount, Standing},
-    sync_rows::{self, item_columns},
-    sync_state::{ItemState, state_columns},
-};
+use super::sync_rows::{self, item_columns};
 use crate::{
     backend::{OwnCommit, Session},
     bind::Bind as _,
@@ -26,12 +25,6 @@ use crate::{
     store::SqlStore,
 };
 
-/// What came of one decision, before the counts are written.
-enum Decided {
-    Done { run_id: SyncRunId, opened: i64 },
-    Refused(ItemDecided),
-}
-
 impl<B: OwnCommit> SqlStore<B> {
     pub(super) async fn decide_once(
         &self,
@@ -40,81 +33,72 @@ impl<B: OwnCommit> SqlStore<B> {
         let Some(now) = decisions.iter().map(|one| one.now).max() else {
             return Ok(Vec::new());
         };
-        let mut session = self.backend.begin().await?;
-        let mut items = self.lock_decided(&mut *session, decisions).await?;
-        let mut changed = BTreeMap::new();
-        let mut recount = Recount::default();
-        let mut decided = Vec::with_capacity(decisions.len());
-        for decision in decisions {
-            let known = items.get_mut(&decision.id);
-            let Some((_, item)) = known.filter(|(scopes, _)| scopes.contains(&&decision.scope))
-            else {
-                decided.push(Decided::Refused(ItemDecided::NotFound));
-                continue;
-            };
-            let Some(after) = item.decided(decision) else {
-                let status = item.shown(decision.now);
-                decided.push(Decided::Refused(ItemDecided::NotPossible(status)));
-                continue;
-            };
-            recount.moved(item.run_id, &item.status, &after.status);
-            decided.push(Decided::Done {
-                run_id: item.run_id,
-                opened: is_open(&after.status) - is_open(&item.status),
-            });
-            *item = after.clone();
-            changed.insert(after.id, after);
+        let mut session = self.backend.begin_batch().await?;
+        let within = self.within_scopes(&mut *session, decisions).await?;
+        let ids = decisions.iter().map(|one| one.id);
+        let items = self.lock_with_versions(&mut *session, ids).await?;
+        let (changes, answers) = decide(decisions, &within, &items);
+        let retries = |item: &ItemState| item.is_unfinished();
+        if changes.items.values().any(retries) {
+            self.keep_claims_out(&mut *session).await?;
         }
-        if changed.is_empty() {
-            return Ok(answers(decided, BTreeMap::new()));
-        }
-        let changed: Vec<ItemState> = changed.into_values().collect();
-        self.write_items(&mut *session, &changed).await?;
-        let runs = self.recount(&mut *session, &recount, now).await?;
+        let standings = if changes.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.write_changes(&mut *session, &changes, now).await?
+        };
         session.commit().await?;
-        Ok(answers(decided, runs))
+        let answer = |decided| match decided {
+            Decided::NotFound => ItemDecided::NotFound,
+            Decided::NotPossible(status) => ItemDecided::NotPossible(status),
+            Decided::Done(run_id) => ItemDecided::Done {
+                run_id,
+                finalisable: (standings.get(&run_id)).is_some_and(|run| run.is_exhausted()),
+            },
+        };
+        Ok(answers.into_iter().map(answer).collect())
     }
 
-    /// Locks the items, each with the scopes it is within.
-    async fn lock_decided<'a>(
+    /// Whether the item of each decision is within its scope.
+    async fn within_scopes(
         &self,
         session: &mut dyn Session,
-        decisions: &'a [ItemDecision],
-    ) -> Result<BTreeMap<SyncItemId, (Vec<&'a Scope>, ItemState)>, SqlError> {
-        const LOCK: Template = Template::each(
+        decisions: &[ItemDecision],
+    ) -> Result<Vec<bool>, SqlError> {
+        const WITHIN: Template = Template::each(
             concat!(
-                "SELECT ",
-                state_columns!(),
-                " FROM {sync_items} AS t WHERE t.id = ANY($1) AND t.integration_id IN (",
-                owned!(2, 3, 4),
-                ") ORDER BY t.id FOR UPDATE OF t"
-            ),
-            concat!(
-                "SELECT ",
-                state_columns!(),
-                " FROM {sync_items} AS t WHERE t.id IN (SELECT value FROM json_each($1)) \
+                "SELECT t.id FROM {sync_items} AS t WHERE t.id = ANY($1) \
                  AND t.integration_id IN (",
                 owned!(2, 3, 4),
-                ") ORDER BY t.id"
+                ")"
+            ),
+            concat!(
+                "SELECT t.id FROM {sync_items} AS t WHERE t.id IN \
+                 (SELECT value FROM json_each($1)) AND t.integration_id IN (",
+                owned!(2, 3, 4),
+                ")"
             ),
         );
-        let mut scopes: Vec<&Scope> = Vec::new();
-        for decision in decisions {
-            if !scopes.contains(&&decision.scope) {
-                scopes.push(&decision.scope);
-            }
-        }
+        let mut scopes: Vec<(&Scope, BTreeSet<SyncItemId>)> = Vec::new();
         let ids: Vec<i64> = decisions.iter().map(|one| one.id.0).collect();
-        let mut items: BTreeMap<_, (Vec<&Scope>, ItemState)> = BTreeMap::new();
-        for scope in scopes {
-            let lock = self.sql(&LOCK).bind_numbers(&ids).bind_scope(scope);
-            for row in session.query(lock).await? {
-                let item = ItemState::read(&row)?;
-                let entry = items.entry(item.id).or_insert((Vec::new(), item));
-                entry.0.push(scope);
+        let mut within = Vec::with_capacity(decisions.len());
+        for decision in decisions {
+            let known = scopes.iter().find(|(scope, _)| **scope == decision.scope);
+            if let Some((_, items)) = known {
+                within.push(items.contains(&decision.id));
+                continue;
             }
+            let statement = self.sql(&WITHIN).bind_numbers(&ids);
+            let rows = session
+                .query(statement.bind_scope(&decision.scope))
+                .await?;
+            let items: BTreeSet<SyncItemId> = (rows.iter())
+                .map(|row| row.get("id"))
+                .collect::<Result<_, _>>()?;
+            within.push(items.contains(&decision.id));
+            scopes.push((&decision.scope, items));
         }
-        Ok(items)
+        Ok(within)
     }
 
     pub(super) async fn read_item(
@@ -174,61 +158,4 @@ pub(super) fn shown_as<'s>(query: Filtered<'s>, status: &str, now: DateTime<Utc>
         other => return query.and(column("status").eq(other)),
     };
     query.and(column("status").is_in(unfinished)).and(lease)
-}
-
-fn answers(decided: Vec<Decided>, mut runs: BTreeMap<SyncRunId, Standing>) -> Vec<ItemDecided> {
-    // The counts are those after the last decision; going back, each takes its own away.
-    let mut answers: Vec<_> = decided
-        .into_iter()
-        .rev()
-        .map(|one| match one {
-            Decided::Refused(answer) => answer,
-            Decided::Done { run_id, opened } => {
-                let run = runs.get_mut(&run_id);
-                let finalisable = run.is_some_and(|run| {
-                    let exhausted = run.enumerated && run.open == 0;
-                    run.open -= opened;
-                    exhausted
-                });
-                ItemDecided::Done {
-                    run_id,
-                    finalisable,
-                }
-            }
-        })
-        .collect();
-    answers.reverse();
-    answers
-}
-
-fn is_open(status: &ItemStatus) -> i64 {
-    i64::from(matches!(
-        status,
-        ItemStatus::Pending | ItemStatus::Processing
-    ))
-}
-
-impl ItemState {
-    /// The status it reads as.
-    fn shown(&self, now: DateTime<Utc>) -> ItemStatus {
-        match &self.status {
-            ItemStatus::Processing if !self.is_leased(now) => ItemStatus::Pending,
-            status => status.clone(),
-        }
-    }
-
-    /// The item after an operator's word; `None` where that is not possible.
-    fn decided(&self, decision: &ItemDecision) -> Option<Self> {
-        let now = decision.now;
-        match (&decision.verdict, self.shown(now)) {
-            (ItemVerdict::Retry, ItemStatus::Failed) => Some(Self {
-                attempts: 0,
-                ..self.waiting(now, now)
-            }),
-            (ItemVerdict::Skip { reason }, ItemStatus::Failed | ItemStatus::Pending) => {
-                Some(self.ended(ItemStatus::Skipped, Some(reason.clone()), now))
-            }
-            _ => None,
-        }
-    }
 }

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use integrations_core::{
     id::SyncRunId,
     store::StoreError,
-    sync::{CursorMove, Finalise, Finalised, RunCounts, RunEnd, RunState, StuckRecord, SyncRun},
+    sync::{
+        Finalise, Finalised, RunEnd, StuckRecord, SyncRun,
+        protocol::{end_run, end_summary, end_sync},
+    },
 };
 use serde_json::json;
 
@@ -24,13 +27,15 @@ impl<B: OwnCommit> SqlStore<B> {
             return Ok(Finalised::NotFound);
         };
         if run.state.is_final() {
-            let moved = self.move_cursor(&mut *session, &run, finalise).await?;
+            let moved = self
+                .follow(&mut *session, &run, &finalise.cursor, finalise.now)
+                .await?;
             session.commit().await?;
             return Ok(Finalised::AlreadyEnded {
                 cursor_moved: moved.is_some(),
             });
         }
-        if run.counts.open > 0 || !run.enumerated {
+        if !run.is_finalisable() {
             return Ok(Finalised::NotReady {
                 open: run.counts.open,
             });
@@ -44,7 +49,9 @@ impl<B: OwnCommit> SqlStore<B> {
             });
         };
         self.end_log(&mut *session, &ended, finalise.now).await?;
-        let cursor = self.move_cursor(&mut *session, &ended, finalise).await?;
+        let cursor = self
+            .follow(&mut *session, &ended, &finalise.cursor, finalise.now)
+            .await?;
         let (next_sync_at, consecutive_sync_failures) =
             self.reschedule(&mut *session, &ended, finalise).await?;
         session.commit().await?;
@@ -79,24 +86,37 @@ impl<B: OwnCommit> SqlStore<B> {
         Ok(rows.first().map(sync_rows::run).transpose()?)
     }
 
-    /// Ends the run unless something holds it back; workers may have settled meanwhile, so the
-    /// statement decides.
+    /// Ends the run unless something holds it back; workers may have settled meanwhile, so its
+    /// row is locked only now.
     async fn end_run(
         &self,
         session: &mut dyn Session,
         run: &SyncRun,
         now: DateTime<Utc>,
     ) -> Result<Option<SyncRun>, SqlError> {
-        const END: Template = Template::both(concat!(
-            "UPDATE {sync_runs} SET ended_at = $2, updated_at = $2, state = CASE \
-             WHEN items_failed = 0 AND enumeration_error IS NULL THEN 'success' \
-             WHEN items_succeeded = 0 AND (enumeration_error IS NOT NULL OR items_skipped = 0) \
-             THEN 'failed' ELSE 'partial' END \
-             WHERE id = $1 AND state = 'running' AND enumerated AND items_open = 0 RETURNING ",
-            run_columns!(),
-        ));
-        let rows = session.query(self.sql(&END).bind(run.id).bind(now)).await?;
-        Ok(rows.first().map(sync_rows::run).transpose()?)
+        const LOCK: Template = Template::each(
+            concat!(
+                "SELECT ",
+                run_columns!(),
+                " FROM {sync_runs} WHERE id = $1 FOR UPDATE"
+            ),
+            concat!("SELECT ", run_columns!(), " FROM {sync_runs} WHERE id = $1"),
+        );
+        const END: Template = Template::both(
+            "UPDATE {sync_runs} SET state = $2, ended_at = $3, updated_at = $3 WHERE id = $1",
+        );
+        let rows = session.query(self.sql(&LOCK).bind(run.id)).await?;
+        let present = rows.first().map(sync_rows::run).transpose()?;
+        let Some(ended) = present.and_then(|run| end_run(&run, now)) else {
+            return Ok(None);
+        };
+        let end = self
+            .sql(&END)
+            .bind(ended.id)
+            .bind(ended.state.as_str())
+            .bind(now);
+        session.execute(end).await?;
+        Ok(Some(ended))
     }
 
     async fn end_log(
@@ -118,52 +138,29 @@ impl<B: OwnCommit> SqlStore<B> {
         let Some(log_id) = run.log_id else {
             return Ok(());
         };
-        let RunCounts {
-            total,
-            succeeded,
-            failed,
-            skipped,
-            duplicates,
-            open: _,
-        } = run.counts;
+        let counts = &run.counts;
         let end = self
             .sql(&END)
             .bind(log_id)
             .bind(run.state.as_str())
-            .bind(format!(
-                "{succeeded} handled, {failed} failed, {skipped} skipped"
-            ))
+            .bind(end_summary(run))
             .bind(run.enumeration_error.as_deref())
             .bind((now - run.started_at).num_milliseconds())
             .bind(json!({
-                "total": total,
-                "succeeded": succeeded,
-                "failed": failed,
-                "skipped": skipped,
-                "duplicates": duplicates,
+                "total": counts.total,
+                "succeeded": counts.succeeded,
+                "failed": counts.failed,
+                "skipped": counts.skipped,
+                "duplicates": counts.duplicates,
             }))
             .bind(now);
         session.execute(end).await?;
         Ok(())
     }
 
-    /// Enumeration that ended early says nothing about what lies behind, unless it is sorted.
-    async fn move_cursor(
-        &self,
-        session: &mut dyn Session,
-        run: &SyncRun,
-        finalise: &Finalise,
-    ) -> Result<Option<CursorMove>, SqlError> {
-        if run.enumerated && (run.enumeration_error.is_none() || run.sorted) {
-            self.follow(session, run, &finalise.cursor, finalise.now)
-                .await
-        } else {
-            Ok(None)
-        }
-    }
-
-    /// Counts the run for its integration, sets the next one and gives the lease back; when the
-    /// next one is due and how many have failed in a row. A removed integration stays as it is.
+    /// Ends the sync with its last run: counts it, sets the next one and gives the lease back; when
+    /// the next one is due and how many in a row were not clean. A removed integration stays as it
+    /// is.
     async fn reschedule(
         &self,
         session: &mut dyn Session,
@@ -171,45 +168,41 @@ impl<B: OwnCommit> SqlStore<B> {
         finalise: &Finalise,
     ) -> Result<(Option<DateTime<Utc>>, i32), SqlError> {
         const READ: Template = Template::both(
-            "SELECT sync_interval_minutes, consecutive_sync_failures FROM {integrations} \
-             WHERE id = $1 AND removed_at IS NULL",
-        );
-        const WRITE: Template = Template::both(
-            "UPDATE {integrations} SET next_sync_at = $2, consecutive_sync_failures = $3, \
-             last_synced_at = CASE WHEN $4 THEN $5 ELSE last_synced_at END, updated_at = $5 \
-             WHERE id = $1",
+            "SELECT sync_interval_minutes, consecutive_sync_failures, next_sync_at, \
+             EXISTS (SELECT 1 FROM {sync_runs} WHERE integration_id = $1 AND state = 'running') \
+             AS goes_on, NOT EXISTS (SELECT 1 FROM {sync_runs} WHERE integration_id = $1 \
+             AND fence = $2 AND state <> 'success') AS clean \
+             FROM {integrations} WHERE id = $1 AND removed_at IS NULL",
         );
         // A later claim has not opened its run yet; the lease is its own.
-        const RELEASE: Template = Template::both(
-            "UPDATE {integrations} SET sync_lease_holder = NULL, sync_lease_until = NULL \
-             WHERE id = $1 AND sync_fence = $2 AND NOT EXISTS (SELECT 1 FROM {sync_runs} \
-             WHERE integration_id = $1 AND state = 'running')",
+        const WRITE: Template = Template::both(
+            "UPDATE {integrations} SET next_sync_at = $2, consecutive_sync_failures = $3, \
+             last_synced_at = CASE WHEN $4 THEN $5 ELSE last_synced_at END, updated_at = $5, \
+             sync_lease_holder = CASE WHEN sync_fence = $6 THEN NULL ELSE sync_lease_holder END, \
+             sync_lease_until = CASE WHEN sync_fence = $6 THEN NULL ELSE sync_lease_until END \
+             WHERE id = $1",
         );
         let id = run.integration_id;
-        let Some(row) = session.query(self.sql(&READ).bind(id)).await?.pop() else {
+        let read = self.sql(&READ).bind(id).bind(run.fence);
+        let Some(row) = session.query(read).await?.pop() else {
             return Ok((None, 0));
         };
-        let clean = run.state == RunState::Success;
-        let failures = if clean {
-            0
-        } else {
-            row.get::<i32>("consecutive_sync_failures")?
-                .saturating_add(1)
-        };
+        let failures = row.get("consecutive_sync_failures")?;
+        if row.get("goes_on")? {
+            return Ok((row.get("next_sync_at")?, failures));
+        }
         let interval = row.get("sync_interval_minutes")?;
-        let next = finalise.schedule.next(finalise.now, interval, failures);
+        let end = end_sync(row.get("clean")?, interval, failures, finalise);
         let write = self
             .sql(&WRITE)
             .bind(id)
-            .bind(next)
-            .bind(failures)
-            .bind(clean)
-            .bind(finalise.now);
+            .bind(end.next_sync_at)
+            .bind(end.consecutive_failures)
+            .bind(end.clean)
+            .bind(finalise.now)
+            .bind(run.fence);
         session.execute(write).await?;
-        session
-            .execute(self.sql(&RELEASE).bind(id).bind(run.fence))
-            .await?;
-        Ok((next, failures))
+        Ok((end.next_sync_at, end.consecutive_failures))
     }
 
     /// Counts the run for each record that failed in it, once; those that are stuck since now.

@@ -1,27 +1,24 @@
 //! Pages of items.
 
-use chrono::{DateTime, Utc};
 use integrations_core::{
     id::{SyncItemId, SyncRunId},
     store::Rejected,
     sync::{
-        Checkpoint, CheckpointOrder, ItemAdded, ItemStatus, NewItem, PageAdded, PageEnd, Payload,
-        RunCounts, RunPage, SyncRun,
+        Checkpoint, CheckpointOrder, NewItem, PageAdded, PageEnd, Payload, RunPage, SyncRun,
+        protocol::{Changes, ItemState, PagePlan, plan_page},
     },
 };
-use serde_json::{Value as Json, json};
 
 use super::{
     payload,
-    sync_counts::{Recount, Standing, count},
-    sync_known::Known,
     sync_rows::{self, run_columns},
+    sync_state::Standing,
 };
 use crate::{
     backend::{OwnCommit, Session},
     checks::Fits,
     error::SqlError,
-    statement::{InsertTemplate, RowValues, Template},
+    statement::{Column, InsertTemplate, RowValues, Template},
     store::SqlStore,
 };
 
@@ -36,79 +33,14 @@ const INSERT: InsertTemplate = InsertTemplate {
     tail: "",
 };
 
-/// What is to be written for a page.
-#[derive(Debug, Default)]
-struct Plan {
-    answers: Vec<Result<ItemAdded, Rejected>>,
-    /// New rows, and the entry each is made of.
-    inserts: Vec<(SyncItemId, usize)>,
-    /// Rows that move to this run.
-    moves: Vec<i64>,
-    /// Those among them that nobody works on, and the entry each is queued again with.
-    restarts: Vec<(SyncItemId, usize)>,
-    /// What this run gains.
-    counts: RunCounts,
-    /// What other runs lose.
-    others: Recount,
-}
-
-impl Plan {
-    fn of(run: &SyncRun, page: &RunPage, mut known: Known, ids: Vec<i64>) -> Self {
-        let mut ids = ids.into_iter().map(SyncItemId);
-        let mut plan = Self::default();
-        for (index, new) in page.items.iter().enumerate() {
-            let answer = if fits(new).verdict().is_err() {
-                Err(Rejected::DoesNotFit)
-            } else {
-                // As many ids were taken as there are items.
-                let id = ids.next().unwrap_or(SyncItemId(0));
-                Ok(plan.add(run, new, index, id, &mut known, page.now))
-            };
-            plan.answers.push(answer);
-        }
-        plan
-    }
-
-    fn add(
-        &mut self,
-        run: &SyncRun,
-        new: &NewItem,
-        index: usize,
-        id: SyncItemId,
-        known: &mut Known,
-        now: DateTime<Utc>,
-    ) -> ItemAdded {
-        if let Some(row) = known.version(new, |row| row.run_id == run.id) {
-            self.counts.duplicates += 1;
-            return ItemAdded::Duplicate(row.id);
-        }
-        if known.is_done(new, run.full_resync) {
-            self.counts.duplicates += 1;
-            return ItemAdded::AlreadyDone;
-        }
-        if let Some(row) = known.version(new, |row| row.run_id != run.id) {
-            self.others.left(row.run_id, &row.status);
-            row.run_id = run.id;
-            self.moves.push(row.id.0);
-            if !row.is_leased(now) {
-                row.status = ItemStatus::Pending;
-                self.restarts.push((row.id, index));
-            }
-            count(&mut self.counts, &row.status, 1);
-            return ItemAdded::Requeued(row.id);
-        }
-        known.insert(new, id, run);
-        self.inserts.push((id, index));
-        count(&mut self.counts, &ItemStatus::Pending, 1);
-        ItemAdded::Stored(id)
-    }
-}
-
 impl<B: OwnCommit> SqlStore<B> {
     pub(super) async fn add_items_once(&self, page: &RunPage) -> Result<PageAdded, SqlError> {
         if let PageEnd::Failed(error) = &page.next {
             Fits::new().text(error.as_str()).verdict()?;
         }
+        let fits: Vec<Result<(), Rejected>> = (page.items.iter())
+            .map(|new| fits(new).verdict().map_err(|_| Rejected::DoesNotFit))
+            .collect();
         let ids = self
             .ids
             .take(
@@ -118,22 +50,25 @@ impl<B: OwnCommit> SqlStore<B> {
                 page.items.len(),
             )
             .await?;
-        let mut session = self.backend.begin().await?;
+        let ids: Vec<_> = ids.into_iter().map(SyncItemId).collect();
+        let mut session = self.backend.begin_batch().await?;
         let Some(run) = self
             .lock_run(&mut *session, page.run_id, page.fence)
             .await?
         else {
             return Ok(PageAdded::FenceLost);
         };
-        let sound = page.items.iter().filter(|new| fits(new).verdict().is_ok());
-        let known = self.look_up(&mut *session, &run, sound, page.now).await?;
-        let plan = Plan::of(&run, page, known, ids);
-        self.insert_items(&mut *session, &run, page, &plan.inserts)
+        let sound = page.items.iter().zip(&fits).filter(|(_, fits)| fits.is_ok());
+        let known = self
+            .look_up(&mut *session, &run, sound.map(|(new, _)| new))
             .await?;
-        self.requeue(&mut *session, &run, page, &plan).await?;
-        if !plan.others.is_empty() {
-            self.recount(&mut *session, &plan.others, page.now).await?;
+        let plan = plan_page(page, &run, known, &fits, &ids);
+        if plan.overtakes {
+            self.keep_claims_out(&mut *session).await?;
         }
+        self.write_seen(&mut *session, &plan, page.now).await?;
+        self.insert_items(&mut *session, page, &plan).await?;
+        self.requeue(&mut *session, page, &plan).await?;
         let standing = self.turn_page(&mut *session, &run, page, &plan).await?;
         session.commit().await?;
         Ok(PageAdded::Done {
@@ -173,15 +108,14 @@ impl<B: OwnCommit> SqlStore<B> {
     async fn insert_items(
         &self,
         session: &mut dyn Session,
-        run: &SyncRun,
         page: &RunPage,
-        inserts: &[(SyncItemId, usize)],
+        plan: &PagePlan,
     ) -> Result<(), SqlError> {
         let per_insert = self.statements.rows_per_insert(INSERT.columns);
-        for part in inserts.chunks(per_insert) {
+        for part in plan.stored.chunks(per_insert) {
             let rows = part
                 .iter()
-                .map(|(id, index)| self.item_row(run, *id, &page.items[*index], page.now));
+                .map(|(item, index)| self.item_row(&plan.run, item, &page.items[*index]));
             session
                 .execute(self.insert(&INSERT, rows.collect()))
                 .await?;
@@ -189,40 +123,34 @@ impl<B: OwnCommit> SqlStore<B> {
         Ok(())
     }
 
-    fn item_row(
-        &self,
-        run: &SyncRun,
-        id: SyncItemId,
-        new: &NewItem,
-        now: DateTime<Utc>,
-    ) -> RowValues {
+    fn item_row(&self, run: &SyncRun, item: &ItemState, new: &NewItem) -> RowValues {
         let (encoding, payload) = payload::encode(&new.payload);
         self.row()
-            .bind(id)
-            .bind(run.integration_id)
+            .bind(item.id)
+            .bind(item.integration_id)
             .bind(new.batch_id.as_deref())
             .bind(run.log_id)
-            .bind(&new.kind)
-            .bind(new.external_id.as_ref())
+            .bind(&item.kind)
+            .bind(item.external_id.as_ref())
             .bind(new.checkpoint.as_ref().map(Checkpoint::to_json))
-            .bind(run.id)
-            .bind(&run.stream)
+            .bind(item.run_id)
+            .bind(&item.stream)
             .bind(&*payload)
             .bind(encoding)
-            .bind(new.checkpoint.as_ref().map(Checkpoint::order).as_ref())
-            .bind(new.digest.as_deref())
-            .bind(now)
-            .bind(now)
-            .bind(now)
+            .bind(item.checkpoint.as_ref())
+            .bind(item.digest.as_deref())
+            .bind(item.available_at)
+            .bind(item.updated_at)
+            .bind(item.updated_at)
     }
 
-    /// Moves unresolved rows of earlier runs to this one.
+    /// Moves unresolved rows of earlier runs to this one; those nobody works on begin anew, with
+    /// the payload as it is now.
     async fn requeue(
         &self,
         session: &mut dyn Session,
-        run: &SyncRun,
         page: &RunPage,
-        plan: &Plan,
+        plan: &PagePlan,
     ) -> Result<(), SqlError> {
         const MOVE: Template = Template::each(
             "UPDATE {sync_items} SET run_id = $2, sync_log_id = $3, updated_at = $4 \
@@ -231,69 +159,76 @@ impl<B: OwnCommit> SqlStore<B> {
              WHERE id IN (SELECT value FROM json_each($1))",
         );
         const RESTART: Template = Template::each(
-            "UPDATE {sync_items} AS t SET status = 'pending', attempts = 0, available_at = $2, \
+            "UPDATE {sync_items} AS t SET status = 'pending', attempts = 0, available_at = $1, \
              completed_at = NULL, lease_until = NULL, lease_token = NULL, payload = e.payload, \
              payload_encoding = e.encoding \
-             FROM jsonb_to_recordset($1) AS e (id bigint, payload text, encoding text) \
+             FROM unnest($2::bigint[], $3::text[], $4::text[]) AS e (id, payload, encoding) \
              WHERE t.id = e.id",
-            "UPDATE {sync_items} AS t SET status = 'pending', attempts = 0, available_at = $2, \
+            "UPDATE {sync_items} AS t SET status = 'pending', attempts = 0, available_at = $1, \
              completed_at = NULL, lease_until = NULL, lease_token = NULL, payload = e.payload, \
-             payload_encoding = e.encoding \
-             FROM (SELECT value ->> 'id' AS id, value ->> 'payload' AS payload, \
-             value ->> 'encoding' AS encoding FROM json_each($1)) AS e WHERE t.id = e.id",
+             payload_encoding = e.encoding FROM (SELECT value ->> 0 AS id, \
+             value ->> 1 AS payload, value ->> 2 AS encoding FROM json_each($2)) AS e \
+             WHERE t.id = e.id",
         );
-        if plan.moves.is_empty() {
+        if plan.requeued.is_empty() {
             return Ok(());
         }
+        let moves: Vec<i64> = plan.requeued.iter().map(|(item, _)| item.id.0).collect();
         let moves = self
             .sql(&MOVE)
-            .bind_numbers(&plan.moves)
-            .bind(run.id)
-            .bind(run.log_id)
+            .bind_numbers(&moves)
+            .bind(plan.run.id)
+            .bind(plan.run.log_id)
             .bind(page.now);
         session.execute(moves).await?;
-        let entry = |(id, index): &(SyncItemId, usize)| {
+        let restarted = plan.requeued.iter().filter(|(item, _)| item.lease.is_none());
+        let restarted = restarted.map(|(item, index)| {
             let (encoding, text) = payload::encode(&page.items[*index].payload);
-            json!({ "id": id, "encoding": encoding, "payload": text })
-        };
-        let entries: Json = plan.restarts.iter().map(entry).collect();
-        let restart = self.sql(&RESTART).bind(entries).bind(page.now);
+            self.row().bind(item.id).bind(&*text).bind(encoding)
+        });
+        let columns = [Column::Number, Column::Text, Column::Text];
+        let restart = self
+            .sql(&RESTART)
+            .bind(page.now)
+            .bind_rows(&columns, restarted.collect());
         session.execute(restart).await?;
         Ok(())
     }
 
-    /// Writes how enumeration goes on, and what the page counts.
+    /// Writes how enumeration goes on, and what the page counts: for this run, and for those that
+    /// lost items to it. The last rows that are locked, since all workers of a run want them.
     async fn turn_page(
         &self,
         session: &mut dyn Session,
         run: &SyncRun,
         page: &RunPage,
-        plan: &Plan,
+        plan: &PagePlan,
     ) -> Result<Standing, SqlError> {
         const TURN: Template = Template::both(
             "UPDATE {sync_runs} SET items_open = items_open + $2, \
              items_total = items_total + $3, duplicates = duplicates + $4, page_token = $5, \
-             enumerated = $6, enumeration_error = $7, updated_at = $8 \
-             WHERE id = $1 RETURNING id, items_open, enumerated, state",
+             enumerated = $6, enumeration_error = $7, reached = $8, covered = $9, \
+             updated_at = $10 WHERE id = $1 RETURNING id, items_open, enumerated, state",
         );
-        let (token, enumerated, error) = match &page.next {
-            PageEnd::Continue(token) => (
-                Some(token),
-                run.enumerated,
-                run.enumeration_error.as_deref(),
-            ),
-            PageEnd::Complete => (None, true, run.enumeration_error.as_deref()),
-            PageEnd::Failed(error) => (run.page_token.as_ref(), true, Some(error.as_str())),
-        };
+        if !plan.others.is_empty() {
+            let lost = Changes {
+                recount: plan.others.clone(),
+                ..Changes::default()
+            };
+            self.write_changes(session, &lost, page.now).await?;
+        }
+        let after = &plan.run;
         let statement = self
             .sql(&TURN)
             .bind(run.id)
-            .bind(plan.counts.open)
-            .bind(plan.counts.total)
-            .bind(plan.counts.duplicates)
-            .bind(token)
-            .bind(enumerated)
-            .bind(error)
+            .bind(after.counts.open - run.counts.open)
+            .bind(after.counts.total - run.counts.total)
+            .bind(after.counts.duplicates - run.counts.duplicates)
+            .bind(after.page_token.as_ref())
+            .bind(after.enumerated)
+            .bind(after.enumeration_error.as_deref())
+            .bind(after.reached.as_ref())
+            .bind(after.covered.as_ref())
             .bind(page.now);
         let rows = session.query(statement).await?;
         let row = rows.first().ok_or_else(|| {

@@ -1,188 +1,160 @@
-//! What is known of the records of a page: their versions, and how far each has succeeded.
-
-use std::collections::HashMap;
+//! What is known of the records of a page: their unresolved versions, and how far each was resolved.
 
 use chrono::{DateTime, Utc};
 use integrations_core::{
-    id::SyncItemId,
-    sync::{Checkpoint, ItemStatus, NewItem, SyncRun},
+    sync::{
+        NewItem, SyncRun,
+        protocol::{Known, PagePlan, RecordKey, RecordState},
+    },
+    value::{ExternalId, ItemKind},
 };
-use serde_json::{Value as Json, json};
 
-use super::sync_state::{ItemState, state_columns};
+use super::{
+    sync_rows::order,
+    sync_state::{item_state, state_columns},
+};
 use crate::{
     backend::{OwnCommit, Session},
     error::SqlError,
-    statement::Template,
+    statement::{Column, Template},
     store::SqlStore,
 };
 
-/// A record within a stream: kind and external id.
-type RecordKey = (String, String);
-
-/// A row of the records.
-#[derive(Debug, Default)]
-struct Record {
-    succeeded_order: Option<String>,
-    succeeded_digest: Option<Vec<u8>>,
-    /// Its rows in the run at hand, and the unresolved ones of other runs.
-    versions: Vec<ItemState>,
-}
-
-/// The records of a page.
-#[derive(Debug, Default)]
-pub(super) struct Known(HashMap<RecordKey, Record>);
-
-fn key(new: &NewItem) -> Option<RecordKey> {
-    let external_id = new.external_id.as_ref()?.as_str().to_owned();
-    Some((new.kind.as_str().to_owned(), external_id))
-}
-
-fn order(new: &NewItem) -> Option<String> {
-    let checkpoint: Option<&Checkpoint> = new.checkpoint.as_ref();
-    checkpoint.map(|checkpoint| checkpoint.order().as_str().to_owned())
-}
-
-impl Known {
-    /// The row of this version that `which` selects.
-    pub(super) fn version(
-        &mut self,
-        new: &NewItem,
-        which: impl Fn(&ItemState) -> bool,
-    ) -> Option<&mut ItemState> {
-        let order = order(new);
-        let is_version = |row: &ItemState| {
-            row.checkpoint_order == order && (order.is_some() || row.digest == new.digest)
-        };
-        let record = self.0.get_mut(&key(new)?)?;
-        let mut versions = record.versions.iter_mut();
-        versions.find(|row| is_version(row) && which(row))
-    }
-
-    /// Whether this version, or a newer one, succeeded before.
-    ///
-    /// A full resync looks at older versions again, though not at the very one that succeeded.
-    pub(super) fn is_done(&self, new: &NewItem, full_resync: bool) -> bool {
-        let Some(record) = key(new).and_then(|key| self.0.get(&key)) else {
-            return false;
-        };
-        match (order(new), &record.succeeded_order) {
-            (Some(order), Some(succeeded)) => {
-                order == *succeeded || (order < *succeeded && !full_resync)
-            }
-            (Some(_), None) => false,
-            (None, _) => new.digest.is_some() && new.digest == record.succeeded_digest,
-        }
-    }
-
-    /// Takes note of a row that is about to be stored.
-    pub(super) fn insert(&mut self, new: &NewItem, id: SyncItemId, run: &SyncRun) {
-        let Some(key) = key(new) else { return };
-        let row = ItemState {
-            id,
-            integration_id: run.integration_id,
-            run_id: run.id,
-            stream: run.stream.as_str().to_owned(),
-            kind: key.0.clone(),
-            external_id: Some(key.1.clone()),
-            checkpoint_order: order(new),
-            digest: new.digest.clone(),
-            status: ItemStatus::Pending,
-            attempts: 0,
-            error: None,
-            available_at: run.started_at,
-            completed_at: None,
-            lease_until: None,
-            lease_token: None,
-            updated_at: run.started_at,
-        };
-        self.0.entry(key).or_default().versions.push(row);
-    }
-}
-
 impl<B: OwnCommit> SqlStore<B> {
-    /// Locks the rows of the records of a page and marks the records as seen by `run`.
+    /// Locks the unresolved versions of the records of a page, in the order of their ids as those
+    /// who settle do, and reads the records.
     pub(super) async fn look_up<'a>(
         &self,
         session: &mut dyn Session,
         run: &SyncRun,
         items: impl Iterator<Item = &'a NewItem>,
-        now: DateTime<Utc>,
     ) -> Result<Known, SqlError> {
         const VERSIONS: Template = Template::each(
             concat!(
-                "SELECT ",
+                "WITH found AS MATERIALIZED (SELECT t.id FROM unnest($3::text[]) \
+                 AS e (external_id) CROSS JOIN LATERAL (SELECT id FROM {sync_items} AS t \
+                 WHERE t.integration_id = $1 AND t.external_id = e.external_id \
+                 AND t.status NOT IN ('success', 'skipped') AND t.stream = $2 OFFSET 0) AS t \
+                 ORDER BY t.id) SELECT ",
                 state_columns!(),
-                " FROM {sync_items} AS t WHERE t.integration_id = $1 AND t.stream = $2 \
-                 AND t.external_id = ANY($3) AND (t.run_id = $4 \
-                 OR t.status IN ('pending', 'processing', 'failed')) ORDER BY t.id FOR UPDATE"
+                " FROM found CROSS JOIN LATERAL (SELECT * FROM {sync_items} AS t \
+                 WHERE t.id = found.id AND t.status NOT IN ('success', 'skipped') FOR UPDATE) AS t"
             ),
             concat!(
                 "SELECT ",
                 state_columns!(),
-                " FROM {sync_items} AS t WHERE t.integration_id = $1 AND t.stream = $2 \
-                 AND t.external_id IN (SELECT value FROM json_each($3)) AND (t.run_id = $4 \
-                 OR t.status IN ('pending', 'processing', 'failed')) ORDER BY t.id"
+                " FROM json_each($3) AS e CROSS JOIN {sync_items} AS t \
+                 ON t.external_id = e.value AND t.integration_id = $1 \
+                 AND t.status NOT IN ('success', 'skipped') AND t.stream = $2"
             ),
         );
-        const SEE: Template = Template::each(
-            "INSERT INTO {sync_records} AS r (integration_id, stream, last_seen_run, created_at, \
-             updated_at, kind, external_id) SELECT $1, $2, $3, $4, $4, e.kind, e.external_id \
-             FROM jsonb_to_recordset($5) AS e (kind text, external_id text) \
-             ON CONFLICT (integration_id, stream, kind, external_id) DO UPDATE SET \
-             last_seen_run = excluded.last_seen_run, updated_at = excluded.updated_at \
-             RETURNING r.kind, r.external_id, r.succeeded_order, r.succeeded_digest",
-            "INSERT INTO {sync_records} (integration_id, stream, last_seen_run, created_at, \
-             updated_at, kind, external_id) SELECT $1, $2, $3, $4, $4, e.value ->> 'kind', \
-             e.value ->> 'external_id' FROM json_each($5) AS e WHERE true \
-             ON CONFLICT (integration_id, stream, kind, external_id) DO UPDATE SET \
-             last_seen_run = excluded.last_seen_run, updated_at = excluded.updated_at \
-             RETURNING kind, external_id, succeeded_order, succeeded_digest",
+        const RECORDS: Template = Template::each(
+            "SELECT r.kind, r.external_id, r.resolved_order, r.resolved_digest, r.last_seen_run, \
+             r.last_seen_order FROM unnest($3::text[], $4::text[]) AS e (kind, external_id) \
+             CROSS JOIN LATERAL (SELECT * FROM {sync_records} AS r WHERE r.integration_id = $1 \
+             AND r.stream = $2 AND r.kind = e.kind AND r.external_id = e.external_id OFFSET 0) \
+             AS r",
+            "SELECT r.kind, r.external_id, r.resolved_order, r.resolved_digest, r.last_seen_run, \
+             r.last_seen_order FROM json_each($3) AS e CROSS JOIN {sync_records} AS r \
+             ON r.integration_id = $1 AND r.stream = $2 AND r.kind = e.value ->> 0 \
+             AND r.external_id = e.value ->> 1",
         );
-        let mut keys: Vec<RecordKey> = items.filter_map(key).collect();
-        // A common order of writes keeps two pages over the same records from deadlocking.
-        keys.sort_unstable();
+        let mut keys: Vec<(&ItemKind, &ExternalId)> = items
+            .filter_map(|new| Some((&new.kind, new.external_id.as_ref()?)))
+            .collect();
+        keys.sort_unstable_by_key(|(kind, id)| (*id, *kind));
         keys.dedup();
         let mut known = Known::default();
         if keys.is_empty() {
             return Ok(known);
         }
-        let external_ids: Vec<&str> = keys.iter().map(|(_, id)| id.as_str()).collect();
+        let mut external_ids: Vec<&str> = keys.iter().map(|(_, id)| id.as_str()).collect();
+        external_ids.dedup();
         let versions = self
             .sql(&VERSIONS)
             .bind(run.integration_id)
             .bind(&run.stream)
-            .bind_texts(&external_ids)
-            .bind(run.id);
-        let versions = session.query(versions).await?;
-        let entry =
-            |(kind, external_id): &RecordKey| json!({ "kind": kind, "external_id": external_id });
-        let entries: Json = keys.iter().map(entry).collect();
-        let see = self
-            .sql(&SEE)
-            .bind(run.integration_id)
-            .bind(&run.stream)
-            .bind(run.id)
-            .bind(now)
-            .bind(entries);
-        for row in session.query(see).await? {
-            let record = Record {
-                succeeded_order: row.get("succeeded_order")?,
-                succeeded_digest: row.get("succeeded_digest")?,
-                versions: Vec::new(),
-            };
-            known
-                .0
-                .insert((row.get("kind")?, row.get("external_id")?), record);
-        }
-        for row in versions {
-            let version = ItemState::read(&row)?;
-            let external_id = version.external_id.clone().unwrap_or_default();
-            // Of another kind there may be a record of the same id.
-            if let Some(record) = known.0.get_mut(&(version.kind.clone(), external_id)) {
-                record.versions.push(version);
+            .bind_texts(&external_ids);
+        for row in session.query(versions).await? {
+            let item = item_state(&row)?;
+            if let Some(key) = item.record() {
+                known.versions.entry(key).or_default().push(item);
             }
         }
+        let name = |(kind, id): &(&ItemKind, &ExternalId)| self.row().bind(*kind).bind(*id);
+        let records = self
+            .sql(&RECORDS)
+            .bind(run.integration_id)
+            .bind(&run.stream)
+            .bind_rows(
+                &[Column::Text, Column::Text],
+                keys.iter().map(name).collect(),
+            );
+        for row in session.query(records).await? {
+            let key = RecordKey {
+                integration_id: run.integration_id,
+                stream: run.stream.clone(),
+                kind: row.parse("kind")?,
+                external_id: row.parse("external_id")?,
+            };
+            let record = RecordState {
+                resolved_order: order(&row, "resolved_order")?,
+                resolved_digest: row.get("resolved_digest")?,
+                last_seen_run: row.get("last_seen_run")?,
+                last_seen_order: order(&row, "last_seen_order")?,
+                ..RecordState::default()
+            };
+            known.records.insert(key, record);
+        }
         Ok(known)
+    }
+
+    /// Marks the records of a page as seen.
+    pub(super) async fn write_seen(
+        &self,
+        session: &mut dyn Session,
+        plan: &PagePlan,
+        now: DateTime<Utc>,
+    ) -> Result<(), SqlError> {
+        const SEE: Template = Template::each(
+            "INSERT INTO {sync_records} AS r (integration_id, stream, last_seen_run, created_at, \
+             updated_at, kind, external_id, last_seen_order) \
+             SELECT $1, $2, $3, $4, $4, e.kind, e.external_id, nullif(e.version, '') \
+             FROM unnest($5::text[], $6::text[], $7::text[]) AS e (kind, external_id, version) \
+             ON CONFLICT (integration_id, stream, kind, external_id) DO UPDATE SET \
+             last_seen_run = excluded.last_seen_run, last_seen_order = excluded.last_seen_order, \
+             updated_at = excluded.updated_at",
+            "INSERT INTO {sync_records} (integration_id, stream, last_seen_run, created_at, \
+             updated_at, kind, external_id, last_seen_order) \
+             SELECT $1, $2, $3, $4, $4, e.value ->> 0, e.value ->> 1, nullif(e.value ->> 2, '') \
+             FROM json_each($5) AS e WHERE true \
+             ON CONFLICT (integration_id, stream, kind, external_id) DO UPDATE SET \
+             last_seen_run = excluded.last_seen_run, last_seen_order = excluded.last_seen_order, \
+             updated_at = excluded.updated_at",
+        );
+        let seen = |record: &RecordState| record.last_seen_run == Some(plan.run.id);
+        let mut seen: Vec<_> = (plan.records.iter())
+            .filter(|(_, record)| seen(record))
+            .collect();
+        if seen.is_empty() {
+            return Ok(());
+        }
+        seen.sort_unstable_by_key(|(key, _)| *key);
+        let row = |(key, record): (&RecordKey, &RecordState)| {
+            let version = record.last_seen_order.as_ref();
+            self.row()
+                .bind(&key.kind)
+                .bind(&key.external_id)
+                .bind(version.map_or("", |order| order.as_str()))
+        };
+        let statement = self
+            .sql(&SEE)
+            .bind(plan.run.integration_id)
+            .bind(&plan.run.stream)
+            .bind(plan.run.id)
+            .bind(now)
+            .bind_rows(&[Column::Text; 3], seen.into_iter().map(row).collect());
+        session.execute(statement).await?;
+        Ok(())
     }
 }

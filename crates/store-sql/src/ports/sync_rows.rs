@@ -13,7 +13,7 @@ use crate::row::Row;
 macro_rules! run_columns {
     () => {
         "id, integration_id, stream, log_id, fence, state, page_token, enumerated, \
-         enumeration_error, full_resync, sorted, items_open, items_total, items_succeeded, \
+         enumeration_error, full_resync, sorted, reached, covered, items_open, items_total, items_succeeded, \
          items_failed, items_skipped, duplicates, started_at, ended_at"
     };
 }
@@ -42,6 +42,8 @@ pub(super) fn run(row: &Row) -> Result<SyncRun, StoreError> {
         enumeration_error: row.get("enumeration_error")?,
         full_resync: row.get("full_resync")?,
         sorted: row.get("sorted")?,
+        reached: order(row, "reached")?,
+        covered: order(row, "covered")?,
         counts: RunCounts {
             open: row.get("items_open")?,
             total: row.get("items_total")?,
@@ -56,13 +58,12 @@ pub(super) fn run(row: &Row) -> Result<SyncRun, StoreError> {
 }
 
 /// An item as it is stored.
-pub(super) fn item(row: &Row) -> Result<SyncItem, StoreError> {
+fn item(row: &Row) -> Result<SyncItem, StoreError> {
     let encoding: String = row.get("payload_encoding")?;
     let payload: Option<String> = row.get("payload")?;
     let payload = payload
         .map(|text| payload::decode(&encoding, text).ok_or_else(|| row.corrupt("payload_encoding")))
         .transpose()?;
-    let order: Option<String> = row.get("checkpoint_order")?;
     Ok(SyncItem {
         id: row.get("id")?,
         integration_id: row.get("integration_id")?,
@@ -72,7 +73,7 @@ pub(super) fn item(row: &Row) -> Result<SyncItem, StoreError> {
         kind: row.parse("event_class")?,
         external_id: row.parse_opt("external_id")?,
         checkpoint_value: row.get("checkpoint_value")?,
-        checkpoint_order: order.map(CheckpointOrder::from_text),
+        checkpoint_order: order(row, "checkpoint_order")?,
         payload,
         status: ItemStatus::from(row.get::<String>("status")?),
         attempts: row.get("attempts")?,
@@ -85,13 +86,21 @@ pub(super) fn item(row: &Row) -> Result<SyncItem, StoreError> {
     })
 }
 
-/// An item as it reads at `now`: one whose lease ran out waits.
+/// An item as it reads at `now`: its lease alone tells whether somebody works on it.
 pub(super) fn item_at(row: &Row, now: DateTime<Utc>) -> Result<SyncItem, StoreError> {
     let mut item = item(row)?;
-    let unfinished = matches!(item.status, ItemStatus::Pending | ItemStatus::Processing);
-    if unfinished && item.lease_until.is_none_or(|until| until <= now) {
-        item.status = ItemStatus::Pending;
-        item.lease_until = None;
+    if item.status.is_unfinished() {
+        item.lease_until = item.lease_until.filter(|until| now < *until);
+        item.status = match item.lease_until {
+            Some(_) => ItemStatus::Processing,
+            None => ItemStatus::Pending,
+        };
     }
     Ok(item)
+}
+
+/// The order of a checkpoint.
+pub(super) fn order(row: &Row, column: &'static str) -> Result<Option<CheckpointOrder>, StoreError> {
+    let text: Option<String> = row.get(column)?;
+    Ok(text.map(CheckpointOrder::from_text))
 }

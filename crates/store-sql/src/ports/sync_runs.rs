@@ -30,14 +30,16 @@ impl<B: OwnCommit> SqlStore<B> {
              WHERE integration_id = $1 AND stream = $2 AND state = 'running' RETURNING ",
             run_columns!(),
         ));
+        // The id is taken here, under the lock: what a later run of the stream saw has a greater
+        // one.
         const OPEN: Template = Template::both(concat!(
-            "INSERT INTO {sync_runs} (id, integration_id, stream, log_id, fence, full_resync, \
-             sorted, started_at, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $8) RETURNING ",
+            "INSERT INTO {sync_runs} (integration_id, stream, log_id, fence, full_resync, \
+             sorted, started_at, created_at, updated_at, covered) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, (SELECT covered FROM {sync_runs} \
+             WHERE integration_id = $1 AND stream = $2 ORDER BY id DESC LIMIT 1)) RETURNING ",
             run_columns!(),
         ));
         let log_id = self.first_id("logs").await?;
-        let run_id = self.first_id("sync_runs").await?;
         let mut session = self.backend.begin().await?;
         // The integration's row is locked by whoever opens, fills or ends its runs.
         let fence = self.sql(&FENCE).bind(open.integration_id);
@@ -59,7 +61,6 @@ impl<B: OwnCommit> SqlStore<B> {
         self.append_log(&mut *session, LogId(log_id), open).await?;
         let opened = self
             .sql(&OPEN)
-            .bind(run_id)
             .bind(open.integration_id)
             .bind(&open.stream)
             .bind(log_id)
@@ -71,7 +72,7 @@ impl<B: OwnCommit> SqlStore<B> {
         let run = rows.first().map(sync_rows::run).transpose()?;
         session.commit().await?;
         run.map(RunOpened::New)
-            .ok_or_else(|| StoreError::corrupt("sync_runs", "id", Some(run_id)).into())
+            .ok_or_else(|| StoreError::corrupt("sync_runs", "id", None).into())
     }
 
     async fn first_id(&self, table: &'static str) -> Result<i64, SqlError> {

@@ -64,6 +64,8 @@ pub mod sync_items;
 #[doc(hidden)]
 pub mod sync_leases;
 #[doc(hidden)]
+pub mod sync_mirror;
+#[doc(hidden)]
 pub mod sync_runs;
 #[doc(hidden)]
 pub mod sync_settlement;

@@ -8,7 +8,7 @@ use integrations_core::{
     operation_log::NewOperation,
     request::{NewRequest, RequestFilter},
     retention::{Prunable, PruneBatch, Pruned},
-    sync::{ItemFilter, ItemStatus},
+    sync::{ItemFilter, ItemStatus, PageEnd},
     token::{NewToken, TokenKind},
     webhook::{NewWebhook, Received, WebhookFilter, WebhookOutcome, WebhookStatus},
 };
@@ -278,6 +278,16 @@ pub async fn operations_of_unresolved_items_stay(subject: &Subject) {
     assert!(!is_there(other).await);
     assert!(!is_there(done.log_id.unwrap()).await);
     assert!(is_there(stuck.log_id.unwrap()).await);
+}
+
+pub async fn operations_of_running_runs_stay(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let running = feed.open(0).await;
+
+    assert_eq!(prune_all(subject, Prunable::Operations, 100_000).await, 0);
+    feed.add(running.id, vec![], PageEnd::Complete, 1).await;
+    feed.end(running.id, 2).await;
+    assert_eq!(prune_all(subject, Prunable::Operations, 100_000).await, 1);
 }
 
 // W-WH-8

@@ -87,6 +87,7 @@ macro_rules! __conformance_cases {
             sync_claims
             sync_settlement
             sync_cursor
+            sync_mirror
             inbox
             inbox_claims
             gate
@@ -325,6 +326,7 @@ macro_rules! __conformance_cases {
             the_schedule_of_the_call_decides_the_next_sync
             an_integration_without_an_interval_is_not_scheduled
             the_end_of_the_last_run_releases_the_sync_lease
+            a_stream_that_ends_leaves_the_sync_to_the_others
             a_record_that_fails_run_after_run_is_reported_stuck_once
             several_failed_versions_in_a_run_count_once_for_their_record
             a_success_begins_the_streak_anew
@@ -343,6 +345,9 @@ macro_rules! __conformance_cases {
             items_without_an_external_id_are_never_duplicates
             a_version_that_succeeded_before_is_dropped_and_counted
             without_a_checkpoint_the_digest_is_the_version
+            content_that_comes_back_is_a_new_version
+            content_that_comes_back_behind_a_failure_is_a_new_version
+            a_version_that_was_let_go_is_not_stored_again
             a_full_resync_takes_older_versions_but_not_the_same
             an_unresolved_version_of_an_earlier_run_is_queued_again
             a_version_under_a_lease_moves_to_the_run_and_stays_with_its_worker
@@ -366,6 +371,8 @@ macro_rules! __conformance_cases {
             a_claim_may_name_an_integration
             integrations_that_take_no_syncs_are_passed_over
             a_claim_shares_its_limit_among_integrations
+            integrations_whose_items_all_wait_do_not_hold_up_others
+            an_older_version_added_meanwhile_is_not_handed_out_too
             two_versions_of_a_record_are_handed_out_older_first
             a_failed_older_version_does_not_block_a_newer_one
             an_older_version_waits_while_a_newer_one_is_under_a_lease
@@ -387,6 +394,7 @@ macro_rules! __conformance_cases {
             a_lease_that_ran_out_settles_nothing
             an_item_is_settled_once
             settlements_are_answered_in_the_order_given
+            a_late_settlement_beside_the_present_one_is_told_apart
             a_success_settles_older_failed_versions_as_skipped
             a_success_settles_older_waiting_versions_as_skipped
             a_success_leaves_other_records_alone
@@ -402,6 +410,10 @@ macro_rules! __conformance_cases {
             nothing_resolved_below_a_failure_moves_nothing
             the_cursor_never_passes_what_failed_in_an_earlier_run
             a_success_after_the_end_moves_the_cursor
+            a_run_finalised_again_passes_no_gap_of_a_later_one
+            a_run_finalised_again_passes_no_gap_of_one_that_was_cut_off
+            the_cursor_goes_on_over_what_an_earlier_run_did
+            a_cursor_that_was_put_back_is_not_led_forwards_by_an_old_run
             a_skip_after_the_end_moves_the_cursor
             a_newer_success_lets_the_cursor_pass_older_failures
             streams_have_cursors_of_their_own
@@ -410,6 +422,7 @@ macro_rules! __conformance_cases {
             cursors_of_instants_compare_as_instants
             checkpoints_of_text_compare_by_their_bytes
             a_reduced_cursor_is_taken_when_nothing_is_unresolved
+            a_reduced_cursor_of_a_run_that_was_followed_is_not_taken
             a_reduced_cursor_waits_for_everything
             a_reduced_cursor_never_moves_backwards
             a_sorted_run_advances_the_cursor_while_it_enumerates
@@ -417,6 +430,11 @@ macro_rules! __conformance_cases {
             a_sorted_run_does_not_move_the_cursor_backwards
             a_late_settlement_lets_no_cursor_pass
             an_operator_sets_the_cursor_of_one_stream
+        }
+    };
+    ($what:ident sync_mirror) => {
+        $crate::__conformance_cases! { @$what sync_mirror
+            random_steps_leave_the_rows_that_memory_has
         }
     };
     ($what:ident inbox) => {
@@ -521,6 +539,7 @@ macro_rules! __conformance_cases {
             an_item_that_went_is_still_known_to_be_done
             only_ended_runs_without_items_go
             operations_of_unresolved_items_stay
+            operations_of_running_runs_stay
             only_processed_webhooks_go_and_duplicates_with_them
             a_key_whose_first_delivery_went_is_new_again
             cached_answers_go_once_they_may_not_be_served

@@ -167,6 +167,54 @@ pub async fn a_claim_shares_its_limit_among_integrations(subject: &Subject) {
     );
 }
 
+// Not even as many as a claim looks at.
+pub async fn integrations_whose_items_all_wait_do_not_hold_up_others(subject: &Subject) {
+    let mut held = Vec::new();
+    for _ in 0..26 {
+        let feed = Feed::new(subject).await;
+        feed.run_of(vec![version("a", 1), version("a", 2)], 0).await;
+        feed.claim(1, 0).await;
+        held.push(feed);
+    }
+    let free = Feed::new(subject).await;
+    free.run_of(vec![version("b", 1)], 0).await;
+    let any = ItemClaim {
+        integration_id: None,
+        ..free.claiming(25, 1)
+    };
+
+    assert_eq!(free.claim_as(&any).await.records(), ["b"]);
+    assert_eq!(held[0].claim(1, 1).await.ids(), []);
+}
+
+// A statement sees nothing of what is committed while it runs.
+pub async fn an_older_version_added_meanwhile_is_not_handed_out_too(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let next = || PageEnd::Continue(2.into());
+    for round in 0..20 {
+        let name = format!("r{round}");
+        feed.add(run.id, vec![version(&name, 2)], next(), 0).await;
+        let (_, one, two, three) = tokio::join!(
+            feed.add(run.id, vec![version(&name, 1)], next(), 0),
+            feed.claim(5, 1),
+            feed.claim(5, 1),
+            feed.claim(5, 1),
+        );
+        let claimed = [one, two, three];
+        let out: usize = claimed.iter().map(|work| work.items.len()).sum();
+        assert!(out <= 1, "both versions of {name} are handled at once");
+        // Round after round only one record is about.
+        for work in &claimed {
+            for item in &work.items {
+                feed.settle(item.id, work.token, ItemOutcome::Succeeded, 1)
+                    .await;
+            }
+        }
+        feed.work_but(&[], 1).await;
+    }
+}
+
 pub async fn two_versions_of_a_record_are_handed_out_older_first(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let page = vec![version("a", 2), version("a", 1), version("b", 9)];

@@ -130,6 +130,85 @@ pub async fn a_success_after_the_end_moves_the_cursor(subject: &Subject) {
     assert_eq!(feed.cursor().await, Some(json!(30)));
 }
 
+// INV-06: what a later run has not enumerated yet is not passed on behalf of an earlier one.
+pub async fn a_run_finalised_again_passes_no_gap_of_a_later_one(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let page = vec![version("a", 10), version("b", 20)];
+    let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
+    feed.work_but(&["b"], 0).await;
+    feed.end(run.id, 0).await;
+    feed.win_lease(3600).await;
+    let later = feed.open(3600).await;
+    let next = PageEnd::Continue(2.into());
+    feed.add(later.id, vec![version("c", 100)], next, 3600).await;
+    feed.work_but(&[], 3600).await;
+
+    feed.skip(stored(&added)[1], 3601).await;
+    let moved = feed.finalise(run.id, 3601).await;
+
+    assert_eq!(moved, Finalised::AlreadyEnded { cursor_moved: true });
+    assert_eq!(feed.cursor().await, Some(json!(20)), "50 is to come");
+    feed.add(later.id, vec![version("d", 50)], PageEnd::Complete, 3602)
+        .await;
+    feed.work_but(&[], 3602).await;
+    feed.end(later.id, 3602).await;
+    assert_eq!(feed.cursor().await, Some(json!(100)));
+}
+
+pub async fn a_run_finalised_again_passes_no_gap_of_one_that_was_cut_off(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let run = feed.sync(vec![version("a", 10)], &[], 0).await.run;
+    feed.win_lease(3600).await;
+    let cut_off = feed.open(3600).await;
+    let error = PageEnd::Failed("no answer".to_owned());
+    feed.add(cut_off.id, vec![version("c", 100)], error, 3600)
+        .await;
+    feed.work_but(&[], 3600).await;
+    feed.end(cut_off.id, 3600).await;
+
+    for run in [run.id, cut_off.id] {
+        let again = feed.finalise(run, 3601).await;
+        assert_eq!(
+            again,
+            Finalised::AlreadyEnded {
+                cursor_moved: false
+            }
+        );
+    }
+    assert_eq!(feed.cursor().await, Some(json!(10)));
+}
+
+// What was done before is enumerated as a duplicate, and still carries the cursor.
+pub async fn the_cursor_goes_on_over_what_an_earlier_run_did(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let page = || vec![version("a", 10), version("b", 20), version("c", 30)];
+    feed.sync(page(), &["a"], 0).await;
+    assert_eq!(feed.cursor().await, None);
+
+    let end = feed.sync(page(), &[], 3600).await;
+
+    assert_eq!(end.run.counts.total, 1);
+    assert_eq!(feed.cursor().await, Some(json!(30)));
+}
+
+pub async fn a_cursor_that_was_put_back_is_not_led_forwards_by_an_old_run(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let page = vec![version("a", 10), version("b", 20)];
+    let run = feed.sync(page, &[], 0).await.run;
+
+    set_cursor(&feed, &json!(10)).await;
+    let again = feed.finalise(run.id, 1).await;
+
+    assert_eq!(
+        again,
+        Finalised::AlreadyEnded {
+            cursor_moved: false
+        }
+    );
+    assert_eq!(feed.cursor().await, Some(json!(10)));
+}
+
 // SYN-40
 pub async fn a_skip_after_the_end_moves_the_cursor(subject: &Subject) {
     let feed = Feed::new(subject).await;
@@ -243,6 +322,26 @@ pub async fn a_reduced_cursor_is_taken_when_nothing_is_unresolved(subject: &Subj
         })
     );
     assert_eq!(feed.cursor().await, Some(reduced));
+}
+
+pub async fn a_reduced_cursor_of_a_run_that_was_followed_is_not_taken(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let first = feed.sync(vec![version("a", 10)], &[], 0).await.run;
+    feed.sync(vec![version("b", 20)], &[], 3600).await;
+
+    let finalise = Finalise {
+        cursor: CursorRule::Reduced(json!({ "page": 1 })),
+        ..finalising(first.id, 3601)
+    };
+    let again = feed.finalise_as(&finalise).await;
+
+    assert_eq!(
+        again,
+        Finalised::AlreadyEnded {
+            cursor_moved: false
+        }
+    );
+    assert_eq!(feed.cursor().await, Some(json!(20)));
 }
 
 // SYN-33

@@ -252,6 +252,30 @@ pub async fn the_end_of_the_last_run_releases_the_sync_lease(subject: &Subject) 
     );
 }
 
+// A crash while another stream enumerates must find the integration due.
+pub async fn a_stream_that_ends_leaves_the_sync_to_the_others(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let comments = feed.other_stream("comments");
+    let first = feed.run_of(vec![version("a", 1)], 0).await;
+    let second = comments.open(0).await;
+    feed.work_but(&["a"], 1).await;
+
+    let early = feed.end(first.id, 1).await;
+
+    assert_eq!((early.next_sync_at, early.consecutive_sync_failures), (Some(at(0)), 0));
+    let integration = feed.integration().await;
+    assert_eq!(integration.next_sync_at, Some(at(0)), "still due");
+    assert!(integration.sync_lease.is_some());
+    comments.add(second.id, vec![], PageEnd::Complete, 2).await;
+    let end = comments.end(second.id, 2).await;
+    assert_eq!(end.run.state, RunState::Success);
+    assert_eq!(end.consecutive_sync_failures, 1, "one of its streams failed");
+    assert_eq!(end.next_sync_at, Some(minutes_after(2, INTERVAL_MINUTES.into())));
+    let integration = feed.integration().await;
+    assert_eq!(integration.last_synced_at, None);
+    assert_eq!(integration.sync_lease, None);
+}
+
 // SYN-37, W-SYN-8
 pub async fn a_record_that_fails_run_after_run_is_reported_stuck_once(subject: &Subject) {
     let mut feed = Feed::new(subject).await;

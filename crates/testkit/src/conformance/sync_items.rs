@@ -207,6 +207,67 @@ pub async fn without_a_checkpoint_the_digest_is_the_version(subject: &Subject) {
     assert_eq!(added[3], Ok(ItemAdded::Duplicate(id)));
 }
 
+// What was changed and changed back is to be handled again, or the other side's content and ours
+// would differ.
+pub async fn content_that_comes_back_is_a_new_version(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let next = || PageEnd::Continue(2.into());
+    let (one, two) = (|| digested("a", b"one"), || digested("a", b"two"));
+
+    let first = feed.add(run.id, vec![one(), one()], next(), 0).await;
+    let changed = feed.add(run.id, vec![two(), one()], next(), 1).await;
+    let again = feed.add(run.id, vec![one()], PageEnd::Complete, 2).await;
+
+    assert!(matches!(first[1], Ok(ItemAdded::Duplicate(_))), "{first:?}");
+    let latest = stored(&changed)[1];
+    assert_eq!(again, [Ok(ItemAdded::Duplicate(latest))]);
+    let mut handled = Vec::new();
+    for now in 3..6 {
+        let work = feed.claim(10, now).await;
+        let id = work.only().id;
+        feed.settle(id, work.token, ItemOutcome::Succeeded, now)
+            .await;
+        handled.push(id);
+    }
+    assert_eq!(handled.last(), Some(&latest), "what is there now comes last");
+}
+
+pub async fn content_that_comes_back_behind_a_failure_is_a_new_version(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    feed.sync(vec![digested("a", b"one")], &[], 0).await;
+    feed.sync(vec![digested("a", b"two")], &["a"], 3600).await;
+    feed.win_lease(7200).await;
+    let run = feed.open(7200).await;
+
+    let page = vec![digested("a", b"one")];
+    let added = feed.add(run.id, page, PageEnd::Complete, 7200).await;
+
+    assert!(matches!(added[0], Ok(ItemAdded::Stored(_))), "{added:?}");
+}
+
+// Providers read from the cursor inclusively: what was let go comes again and again.
+pub async fn a_version_that_was_let_go_is_not_stored_again(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let page = vec![version("a", 1), digested("b", b"one")];
+    let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
+    feed.work_but(&["a", "b"], 0).await;
+    feed.end(run.id, 0).await;
+    for id in stored(&added) {
+        feed.skip(id, 1).await;
+    }
+    feed.win_lease(3600).await;
+    let next = feed.open(3600).await;
+
+    let page = vec![version("a", 1), digested("b", b"one"), version("a", 2)];
+    let added = feed.add(next.id, page, PageEnd::Complete, 3600).await;
+
+    assert_eq!(added[..2], [Ok(ItemAdded::AlreadyDone), Ok(ItemAdded::AlreadyDone)]);
+    assert!(matches!(added[2], Ok(ItemAdded::Stored(_))), "{added:?}");
+    assert_eq!(feed.run(next.id).await.counts.duplicates, 2);
+}
+
 pub async fn a_full_resync_takes_older_versions_but_not_the_same(subject: &Subject) {
     let mut feed = Feed::new(subject).await;
     feed.sync(vec![version("a", 5), version("b", 5)], &[], 0)

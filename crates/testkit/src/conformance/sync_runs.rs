@@ -43,6 +43,8 @@ pub async fn opening_a_run_stores_it_with_its_operation(subject: &Subject) {
             enumeration_error: None,
             full_resync: false,
             sorted: false,
+            reached: None,
+            covered: None,
             counts: RunCounts::default(),
             started_at: at(5),
             ended_at: None,

@@ -220,6 +220,33 @@ pub async fn settlements_are_answered_in_the_order_given(subject: &Subject) {
     assert_eq!(empty.unwrap(), []);
 }
 
+// INV-08: the answer goes by the token, not by the item.
+pub async fn a_late_settlement_beside_the_present_one_is_told_apart(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.run_of(vec![version("a", 1)], 0).await;
+    let late = feed.claim(1, 0).await;
+    let present = feed.claim(1, LEASE_SECONDS).await;
+    let settle = |token| ItemSettlement {
+        id: present.only().id,
+        token,
+        outcome: ItemOutcome::Succeeded,
+        now: at(LEASE_SECONDS + 1),
+    };
+
+    let settlements = [late.token, present.token, present.token].map(settle);
+    let settled = subject.ports.sync_settlement.settle_items(&settlements);
+
+    let done = ItemSettled::Done {
+        run_id: run.id,
+        open: 0,
+        finalisable: true,
+    };
+    assert_eq!(
+        settled.await.unwrap(),
+        [ItemSettled::LeaseLost, done, ItemSettled::LeaseLost]
+    );
+}
+
 pub async fn a_success_settles_older_failed_versions_as_skipped(subject: &Subject) {
     let mut feed = Feed::new(subject).await;
     let run = feed.open(0).await;

@@ -81,10 +81,12 @@ fn walk(state: &State, batch: &PruneBatch) -> Result<Walk, StoreError> {
             Step::by_age(old(row.attempt.created_at), true)
         }),
         Prunable::Operations => {
-            let held: BTreeSet<_> = (state.items.values())
-                .filter(|row| row.is_unresolved())
+            let mut held: BTreeSet<_> = (state.items.values())
+                .filter(|row| !row.item.status.is_resolved())
                 .filter_map(|row| row.item.sync_log_id)
                 .collect();
+            let running = state.runs.values().filter(|run| !run.state.is_final());
+            held.extend(running.filter_map(|run| run.log_id));
             steps(&state.operations, batch, |row| {
                 Step::by_age(old(row.entry.now), !held.contains(&row.id))
             })

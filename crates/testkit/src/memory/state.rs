@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use integrations_core::{
     cache::NewCacheEntry,
     gate::GateState,
-    id::{IntegrationId, SyncRunId, Uid},
+    id::{IntegrationId, Uid},
     idempotency::{ReservationRecord, ReservationState},
     integration::{Integration, Scope},
     key_registry::RegisteredKey,
@@ -14,9 +14,12 @@ use integrations_core::{
     operation_log::Operation,
     request::Request,
     store::Rejected,
-    sync::{CheckpointOrder, ItemStatus, SyncItem, SyncRun},
+    sync::{
+        SyncItem, SyncRun,
+        protocol::{ItemLease, ItemState, RecordKey, RecordState},
+    },
     token::NewToken,
-    value::{ExternalId, HolderName, ItemKind, KeyId, LeaseName, StreamName},
+    value::{HolderName, KeyId, LeaseName},
     webhook::{Webhook, WebhookStatus},
     worker::WorkerBeat,
 };
@@ -33,7 +36,7 @@ pub(super) struct State {
     pub(super) reservations: Table<ReservationRow>,
     pub(super) runs: Table<SyncRun>,
     pub(super) items: Table<ItemRow>,
-    pub(super) records: BTreeMap<RecordKey, RecordRow>,
+    pub(super) records: BTreeMap<RecordKey, RecordState>,
     pub(super) webhooks: Table<WebhookRow>,
     pub(super) cache: Table<NewCacheEntry>,
     pub(super) tokens: Table<NewToken>,
@@ -75,80 +78,58 @@ pub(super) struct ItemRow {
 }
 
 impl ItemRow {
-    pub(super) fn is_unfinished(&self) -> bool {
-        matches!(
-            self.item.status,
-            ItemStatus::Pending | ItemStatus::Processing
-        )
+    /// What the rules see of it.
+    pub(super) fn state(&self) -> ItemState {
+        let item = &self.item;
+        let lease = item.lease_until.zip(self.token);
+        ItemState {
+            id: item.id,
+            integration_id: item.integration_id,
+            run_id: item.run_id,
+            stream: item.stream.clone(),
+            kind: item.kind.clone(),
+            external_id: item.external_id.clone(),
+            checkpoint: item.checkpoint_order.clone(),
+            digest: self.digest.clone(),
+            status: item.status.clone(),
+            attempts: item.attempts,
+            error: item.error.clone(),
+            available_at: item.available_at,
+            lease: lease.map(|(until, token)| ItemLease { token, until }),
+            completed_at: item.completed_at,
+            updated_at: item.updated_at,
+        }
     }
 
-    /// Whether it holds back the cursor. A state of a newer version counts as holding it.
+    /// Writes what the rules made of it.
+    pub(super) fn put(&mut self, state: ItemState) {
+        let item = &mut self.item;
+        item.run_id = state.run_id;
+        item.status = state.status;
+        item.attempts = state.attempts;
+        item.error = state.error;
+        item.available_at = state.available_at;
+        item.lease_until = state.lease.map(|lease| lease.until);
+        item.completed_at = state.completed_at;
+        item.updated_at = state.updated_at;
+        self.token = state.lease.map(|lease| lease.token);
+    }
+
+    /// Whether it holds back the cursor.
     pub(super) fn is_unresolved(&self) -> bool {
-        !self.item.status.is_resolved()
-    }
-
-    pub(super) fn is_leased(&self, now: DateTime<Utc>) -> bool {
-        self.is_unfinished() && self.item.lease_until.is_some_and(|until| now < until)
+        self.state().is_unresolved()
     }
 
     /// The row as it reads at `now`.
     pub(super) fn at(&self, now: DateTime<Utc>) -> SyncItem {
         let mut item = self.item.clone();
-        if self.is_unfinished() && !self.is_leased(now) {
-            item.status = ItemStatus::Pending;
+        let state = self.state();
+        item.status = state.shown(now);
+        if state.is_unfinished() && !state.is_leased(now) {
             item.lease_until = None;
         }
         item
     }
-
-    /// The record it is a version of.
-    pub(super) fn record(&self) -> Option<RecordKey> {
-        Some(RecordKey {
-            integration_id: self.item.integration_id,
-            stream: self.item.stream.clone(),
-            kind: self.item.kind.clone(),
-            external_id: self.item.external_id.clone()?,
-        })
-    }
-
-    /// Its place among the versions of its record.
-    pub(super) fn age(&self) -> (Option<CheckpointOrder>, i64) {
-        (self.item.checkpoint_order.clone(), self.item.id.0)
-    }
-
-    pub(super) fn end_lease(&mut self) {
-        self.item.lease_until = None;
-        self.token = None;
-    }
-
-    /// Makes it due at `at`, with all attempts.
-    pub(super) fn queue_again(&mut self, at: DateTime<Utc>) {
-        self.end_lease();
-        self.item.status = ItemStatus::Pending;
-        self.item.attempts = 0;
-        self.item.available_at = at;
-        self.item.completed_at = None;
-    }
-}
-
-/// The primary key of a record.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct RecordKey {
-    pub(super) integration_id: IntegrationId,
-    pub(super) stream: StreamName,
-    pub(super) kind: ItemKind,
-    pub(super) external_id: ExternalId,
-}
-
-/// What is known of a record over all its versions.
-#[derive(Debug, Default)]
-pub(super) struct RecordRow {
-    pub(super) succeeded_order: Option<CheckpointOrder>,
-    pub(super) succeeded_digest: Option<Vec<u8>>,
-    pub(super) failing_runs: i16,
-    pub(super) last_failed_run: Option<SyncRunId>,
-    pub(super) last_seen_run: Option<SyncRunId>,
-    pub(super) stuck_reported: bool,
 }
 
 /// A row of the webhooks.

@@ -3,15 +3,17 @@
 use chrono::{DateTime, Utc};
 use integrations_core::{
     id::SyncRunId,
-    integration::{Integration, Scope},
-    sync::{Checkpoint, CheckpointOrder, CursorMove, CursorRule, RunState, SyncRun},
-    value::StreamName,
+    integration::Scope,
+    sync::{
+        CheckpointOrder, CursorMove, CursorRule, RunState, SyncRun,
+        protocol::{self, is_further, put_cursor},
+    },
 };
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::{
     state::{ItemRow, State},
-    sync_runs::is_present_fence,
+    sync_runs::{is_present_fence, latest},
 };
 
 /// Moves the cursor during a sorted enumeration.
@@ -35,8 +37,12 @@ pub(super) fn follow(
     rule: &CursorRule,
     now: DateTime<Utc>,
 ) -> Option<CursorMove> {
-    let target = match rule {
-        CursorRule::Watermark => watermark(state, run)?,
+    let latest = latest(state, run.integration_id, &run.stream)?;
+    if !protocol::may_move_cursor(run, rule, latest.id == run.id) {
+        return None;
+    }
+    let to = match rule {
+        CursorRule::Watermark => watermark(state, run, latest.covered.clone())?,
         CursorRule::Reduced(cursor) => {
             let mut items = of_stream(state, run);
             if items.any(ItemRow::is_unresolved) {
@@ -47,27 +53,27 @@ pub(super) fn follow(
     };
     let row = state.integration_mut(run.integration_id, &Scope::Operator)?;
     let from = row.cursor(&run.stream).cloned();
-    if !is_further(from.as_ref(), &target) {
+    if !is_further(from.as_ref(), &to) {
         return None;
     }
-    put(row, &run.stream, target.clone());
+    put_cursor(&mut row.sync_cursor, &run.stream, to.clone());
     row.updated_at = now;
-    Some(CursorMove { from, to: target })
+    Some(CursorMove { from, to })
 }
 
-/// The greatest resolved checkpoint strictly below every unresolved one of the stream.
-fn watermark(state: &State, run: &SyncRun) -> Option<Json> {
+fn watermark(state: &State, run: &SyncRun, covered: Option<CheckpointOrder>) -> Option<Json> {
     let order = |row: &ItemRow| row.item.checkpoint_order.clone();
     let unresolved = of_stream(state, run)
         .filter(|row| row.is_unresolved())
         .filter_map(order)
         .min();
-    of_stream(state, run)
-        .filter(|row| !row.is_unresolved())
-        .filter_map(|row| Some((order(row)?, row)))
-        .filter(|(order, _)| unresolved.as_ref().is_none_or(|lowest| order < lowest))
-        .max_by(|(a, _), (b, _)| a.cmp(b))
-        .and_then(|(_, row)| row.item.checkpoint_value.clone())
+    let resolved_below = of_stream(state, run)
+        .filter(|row| row.item.status.is_resolved())
+        .filter_map(order)
+        .filter(|order| Some(order) < unresolved.as_ref())
+        .max();
+    let watermark = protocol::watermark(covered, unresolved.as_ref(), resolved_below)?;
+    Some(watermark.checkpoint()?.to_json())
 }
 
 /// Items of the run's stream, of all its runs.
@@ -75,29 +81,4 @@ fn of_stream<'a>(state: &'a State, run: &'a SyncRun) -> impl Iterator<Item = &'a
     state.items.values().filter(|row| {
         row.item.integration_id == run.integration_id && row.item.stream == run.stream
     })
-}
-
-/// Whether a cursor at `from` would move forwards to `to`.
-///
-/// What a provider reduced may be no checkpoint; then any change counts as progress.
-fn is_further(from: Option<&Json>, to: &Json) -> bool {
-    let Some(from) = from else { return true };
-    match (order_of(from), order_of(to)) {
-        (Some(from), Some(to)) => to > from,
-        _ => to != from,
-    }
-}
-
-fn order_of(cursor: &Json) -> Option<CheckpointOrder> {
-    Checkpoint::from_json(cursor).map(|checkpoint| checkpoint.order())
-}
-
-/// Puts a stream's cursor, whatever it was.
-pub(super) fn put(row: &mut Integration, stream: &StreamName, cursor: Json) {
-    let cursors = row
-        .sync_cursor
-        .get_or_insert_with(|| Json::Object(Map::new()));
-    if let Json::Object(by_stream) = cursors {
-        by_stream.insert(stream.as_str().to_owned(), cursor);
-    }
 }

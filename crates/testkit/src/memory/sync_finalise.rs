@@ -8,44 +8,34 @@ use integrations_core::{
     integration::Scope,
     operation_log::{OperationEnd, OperationStatus},
     sync::{
-        CursorMove, Finalise, Finalised, ItemStatus, RunCounts, RunEnd, RunState, StuckRecord,
-        SyncRun,
+        Finalise, Finalised, ItemStatus, RunCounts, RunEnd, RunState, StuckRecord, SyncRun,
+        protocol::{end_run, end_summary, end_sync},
     },
 };
 use serde_json::{Map, Value as Json};
 
-use super::{
-    operation_log,
-    state::{ItemRow, State},
-    sync_cursor,
-    sync_runs::is_finalisable,
-};
+use super::{operation_log, state::State, sync_cursor};
 
 pub(super) fn finalise(state: &mut State, finalise: &Finalise) -> Finalised {
     let Some(run) = state.runs.get(finalise.run_id.0).cloned() else {
         return Finalised::NotFound;
     };
     if run.state.is_final() {
-        let moved = move_cursor(state, &run, finalise);
+        let moved = sync_cursor::follow(state, &run, &finalise.cursor, finalise.now);
         return Finalised::AlreadyEnded {
             cursor_moved: moved.is_some(),
         };
     }
-    if !is_finalisable(&run) {
+    let Some(run) = end_run(&run, finalise.now) else {
         return Finalised::NotReady {
             open: run.counts.open,
         };
-    }
-    let run = SyncRun {
-        state: end_state(&run),
-        ended_at: Some(finalise.now),
-        ..run
     };
     if let Some(row) = state.runs.get_mut(run.id.0) {
         *row = run.clone();
     }
     end_log(state, &run, finalise);
-    let cursor = move_cursor(state, &run, finalise);
+    let cursor = sync_cursor::follow(state, &run, &finalise.cursor, finalise.now);
     let (next_sync_at, consecutive_sync_failures) =
         reschedule(state, &run, finalise).unwrap_or_default();
     let stuck = count_failing_records(state, run.id, finalise.stuck_after_runs);
@@ -58,38 +48,12 @@ pub(super) fn finalise(state: &mut State, finalise: &Finalise) -> Finalised {
     }))
 }
 
-fn end_state(run: &SyncRun) -> RunState {
-    let counts = &run.counts;
-    let broken = run.enumeration_error.is_some();
-    if counts.failed == 0 && !broken {
-        RunState::Success
-    } else if counts.succeeded == 0 && (broken || counts.skipped == 0) {
-        RunState::Failed
-    } else {
-        RunState::Partial
-    }
-}
-
-/// Enumeration that ended early says nothing about what lies behind, unless it is sorted.
-fn move_cursor(state: &mut State, run: &SyncRun, finalise: &Finalise) -> Option<CursorMove> {
-    let trusted = run.enumerated && (run.enumeration_error.is_none() || run.sorted);
-    trusted.then(|| sync_cursor::follow(state, run, &finalise.cursor, finalise.now))?
-}
-
 fn end_log(state: &mut State, run: &SyncRun, finalise: &Finalise) {
     let Some(log_id) = run.log_id else { return };
-    let RunCounts {
-        succeeded,
-        failed,
-        skipped,
-        ..
-    } = run.counts;
     let duration = finalise.now - run.started_at;
     let end = OperationEnd {
         status: OperationStatus::from(run.state.as_str()),
-        summary: Some(format!(
-            "{succeeded} handled, {failed} failed, {skipped} skipped"
-        )),
+        summary: Some(end_summary(run)),
         result_data: None,
         error: run.enumeration_error.clone(),
         duration_ms: Some(duration.num_milliseconds()),
@@ -119,30 +83,35 @@ fn note_counts(state: &mut State, log_id: LogId, counts: &RunCounts) {
     }
 }
 
-/// Counts the run for its integration, sets the next one and gives the lease back; when the next
-/// one is due and how many have failed in a row. A removed integration stays as it is.
+/// Ends the sync with its last run: counts it, sets the next one and gives the lease back; when
+/// the next one is due and how many in a row were not clean. A removed integration stays as it is.
 fn reschedule(
     state: &mut State,
     run: &SyncRun,
     finalise: &Finalise,
 ) -> Option<(Option<DateTime<Utc>>, i32)> {
-    let is_last = !state.runs.values().any(|other| {
-        other.integration_id == run.integration_id && other.state == RunState::Running
-    });
+    let of_sync = |other: &&SyncRun| other.integration_id == run.integration_id;
+    let goes_on = (state.runs.values().filter(of_sync)).any(|run| run.state == RunState::Running);
+    let clean = (state.runs.values().filter(of_sync))
+        .filter(|other| other.fence == run.fence)
+        .all(|other| other.state == RunState::Success);
     let row = state.integration_mut(run.integration_id, &Scope::Operator)?;
-    if run.state == RunState::Success {
-        row.last_synced_at = Some(finalise.now);
-        row.consecutive_sync_failures = 0;
-    } else {
-        row.consecutive_sync_failures = row.consecutive_sync_failures.saturating_add(1);
+    if goes_on {
+        return Some((row.next_sync_at, row.consecutive_sync_failures));
     }
-    row.next_sync_at = finalise.schedule.next(
-        finalise.now,
+    let end = end_sync(
+        clean,
         row.sync_interval_minutes,
         row.consecutive_sync_failures,
+        finalise,
     );
+    if end.clean {
+        row.last_synced_at = Some(finalise.now);
+    }
+    row.consecutive_sync_failures = end.consecutive_failures;
+    row.next_sync_at = end.next_sync_at;
     // A later claim has not opened its run yet; the lease is its own.
-    if is_last && row.sync_fence == run.fence {
+    if row.sync_fence == run.fence {
         row.sync_lease = None;
     }
     row.updated_at = finalise.now;
@@ -159,23 +128,20 @@ fn count_failing_records(
         .items
         .values()
         .filter(|row| row.item.run_id == run_id && row.item.status == ItemStatus::Failed)
-        .filter_map(ItemRow::record)
+        .filter_map(|row| row.state().record())
         .collect();
     let mut stuck = Vec::new();
     for key in failed {
-        let record = state.records.entry(key.clone()).or_default();
-        if record.last_failed_run != Some(run_id) {
-            record.last_failed_run = Some(run_id);
-            record.failing_runs = record.failing_runs.saturating_add(1);
-        }
-        if record.failing_runs >= stuck_after && !record.stuck_reported {
-            record.stuck_reported = true;
+        let record = state.records.remove(&key).unwrap_or_default();
+        let (record, is_news) = record.failed_in(run_id, stuck_after);
+        if is_news {
             stuck.push(StuckRecord {
-                kind: key.kind,
-                external_id: key.external_id,
+                kind: key.kind.clone(),
+                external_id: key.external_id.clone(),
                 runs: record.failing_runs,
             });
         }
+        state.records.insert(key, record);
     }
     stuck
 }

@@ -1,19 +1,19 @@
 //! Pages of items.
 
-use chrono::{DateTime, Utc};
 use integrations_core::{
     id::SyncItemId,
     store::{Rejected, StoreError},
     sync::{
-        Checkpoint, CheckpointOrder, ItemAdded, ItemStatus, NewItem, PageAdded, PageEnd, Payload,
-        RunPage, RunState, SyncItem, SyncRun,
+        Checkpoint, ItemStatus, NewItem, PageAdded, PageEnd, Payload, RunPage, RunState, SyncItem,
+        SyncRun,
+        protocol::{ItemState, Known, plan_page},
     },
 };
 
 use super::{
     columns::Columns,
-    state::{ItemRow, RecordKey, State},
-    sync_runs::{count, is_finalisable, is_present_fence},
+    state::{ItemRow, State},
+    sync_runs::{count_changes, is_present_fence},
 };
 
 pub(super) fn add(state: &mut State, page: &RunPage) -> Result<PageAdded, StoreError> {
@@ -26,82 +26,56 @@ pub(super) fn add(state: &mut State, page: &RunPage) -> Result<PageAdded, StoreE
     let run = state.runs.get(page.run_id.0).filter(|run| {
         run.state == RunState::Running && is_present_fence(state, run.integration_id, page.fence)
     });
-    let Some(mut run) = run.cloned() else {
+    let Some(run) = run.cloned() else {
         return Ok(PageAdded::FenceLost);
     };
-    let items = page
-        .items
-        .iter()
-        .map(|new| add_item(state, &mut run, new, page.now))
+    let fits: Vec<Result<(), Rejected>> = (page.items.iter())
+        .map(|new| columns(new).of_entry())
         .collect();
-    match &page.next {
-        PageEnd::Continue(token) => run.page_token = Some(token.clone()),
-        PageEnd::Complete => {
-            run.page_token = None;
-            run.enumerated = true;
-        }
-        PageEnd::Failed(error) => {
-            run.enumerated = true;
-            run.enumeration_error = Some(error.clone());
+    let ids = state.items.allocate(page.items.len());
+    let ids: Vec<_> = ids.into_iter().map(SyncItemId).collect();
+    let plan = plan_page(page, &run, known(state, &run), &fits, &ids);
+
+    for (item, index) in plan.stored {
+        let row = stored(&run, item, &page.items[index]);
+        state.items.place(row.item.id.0, row);
+    }
+    for (item, index) in plan.requeued {
+        if let Some(row) = state.items.get_mut(item.id.0) {
+            if item.lease.is_none() {
+                row.item.payload = Some(page.items[index].payload.clone());
+            }
+            row.item.sync_log_id = run.log_id;
+            row.put(item);
         }
     }
+    state.records.extend(plan.records);
+    count_changes(state, &plan.others);
     let added = PageAdded::Done {
-        items,
-        open: run.counts.open,
-        finalisable: is_finalisable(&run),
+        items: plan.answers,
+        open: plan.run.counts.open,
+        finalisable: plan.run.is_finalisable(),
     };
     if let Some(row) = state.runs.get_mut(page.run_id.0) {
-        *row = run;
+        *row = plan.run;
     }
     Ok(added)
 }
 
-/// Adds one item to `run`, which is a copy the caller puts back.
-fn add_item(
-    state: &mut State,
-    run: &mut SyncRun,
-    new: &NewItem,
-    now: DateTime<Utc>,
-) -> Result<ItemAdded, Rejected> {
-    columns(new).of_entry()?;
-    let Some(external_id) = new.external_id.clone() else {
-        return Ok(ItemAdded::Stored(insert(state, run, new, now)));
-    };
-    let key = RecordKey {
-        integration_id: run.integration_id,
-        stream: run.stream.clone(),
-        kind: new.kind.clone(),
-        external_id,
-    };
-    let record = state.records.entry(key.clone()).or_default();
-    record.last_seen_run = Some(run.id);
-    let done = is_done(
-        new,
-        record.succeeded_order.as_ref(),
-        record.succeeded_digest.as_deref(),
-        run.full_resync,
-    );
-
-    let mut versions = state
-        .items
-        .values()
-        .filter(|row| is_version(row, new) && row.record().as_ref() == Some(&key));
-    if let Some(row) = versions.clone().find(|row| row.item.run_id == run.id) {
-        run.counts.duplicates += 1;
-        return Ok(ItemAdded::Duplicate(row.item.id));
-    }
-    if done {
-        run.counts.duplicates += 1;
-        return Ok(ItemAdded::AlreadyDone);
-    }
-    let unresolved = versions.find(|row| row.is_unresolved());
-    match unresolved.map(|row| row.item.id) {
-        Some(id) => {
-            requeue(state, run, id, new, now);
-            Ok(ItemAdded::Requeued(id))
+/// Everything that is known of the run's stream.
+fn known(state: &State, run: &SyncRun) -> Known {
+    let mut known = Known::default();
+    for (key, record) in &state.records {
+        if key.integration_id == run.integration_id && key.stream == run.stream {
+            known.records.insert(key.clone(), record.clone());
         }
-        None => Ok(ItemAdded::Stored(insert(state, run, new, now))),
     }
+    for item in state.items.values().map(ItemRow::state) {
+        if let Some(key) = item.record().filter(|_| item.is_unresolved()) {
+            known.versions.entry(key).or_default().push(item);
+        }
+    }
+    known
 }
 
 fn columns(new: &NewItem) -> Columns {
@@ -116,82 +90,29 @@ fn columns(new: &NewItem) -> Columns {
         .varchar(new.batch_id.as_deref(), 36)
 }
 
-/// Whether this version, or a newer one, succeeded before.
-///
-/// A full resync looks at older versions again, though not at the very one that succeeded.
-fn is_done(
-    new: &NewItem,
-    succeeded_order: Option<&CheckpointOrder>,
-    succeeded_digest: Option<&[u8]>,
-    full_resync: bool,
-) -> bool {
-    match &new.checkpoint {
-        Some(checkpoint) => {
-            let order = checkpoint.order();
-            succeeded_order.is_some_and(|succeeded| {
-                order == *succeeded || (order < *succeeded && !full_resync)
-            })
-        }
-        None => new.digest.is_some() && new.digest.as_deref() == succeeded_digest,
-    }
-}
-
-/// Whether a row holds the version of `new`.
-fn is_version(row: &ItemRow, new: &NewItem) -> bool {
-    match &new.checkpoint {
-        Some(checkpoint) => row.item.checkpoint_order.as_ref() == Some(&checkpoint.order()),
-        None => row.item.checkpoint_order.is_none() && row.digest == new.digest,
-    }
-}
-
-/// Moves an unresolved row to `run`; one that nobody works on gets all its attempts again.
-fn requeue(
-    state: &mut State,
-    run: &mut SyncRun,
-    id: SyncItemId,
-    new: &NewItem,
-    now: DateTime<Utc>,
-) {
-    let Some(row) = state.items.get_mut(id.0) else {
-        return;
-    };
-    if let Some(former) = state.runs.get_mut(row.item.run_id.0) {
-        count(&mut former.counts, &row.item.status, -1);
-    }
-    row.item.run_id = run.id;
-    row.item.sync_log_id = run.log_id;
-    row.item.updated_at = now;
-    if !row.is_leased(now) {
-        row.item.payload = Some(new.payload.clone());
-        row.queue_again(now);
-    }
-    count(&mut run.counts, &row.item.status, 1);
-}
-
-fn insert(state: &mut State, run: &mut SyncRun, new: &NewItem, now: DateTime<Utc>) -> SyncItemId {
-    count(&mut run.counts, &ItemStatus::Pending, 1);
-    SyncItemId(state.items.insert(|id| ItemRow {
+fn stored(run: &SyncRun, item: ItemState, new: &NewItem) -> ItemRow {
+    ItemRow {
         item: SyncItem {
-            id: SyncItemId(id),
-            integration_id: run.integration_id,
-            run_id: run.id,
+            id: item.id,
+            integration_id: item.integration_id,
+            run_id: item.run_id,
             sync_log_id: run.log_id,
-            stream: run.stream.clone(),
-            kind: new.kind.clone(),
-            external_id: new.external_id.clone(),
+            stream: item.stream,
+            kind: item.kind,
+            external_id: item.external_id,
             checkpoint_value: new.checkpoint.as_ref().map(Checkpoint::to_json),
-            checkpoint_order: new.checkpoint.as_ref().map(Checkpoint::order),
+            checkpoint_order: item.checkpoint,
             payload: Some(new.payload.clone()),
             status: ItemStatus::Pending,
             attempts: 0,
             error: None,
-            available_at: now,
+            available_at: item.available_at,
             lease_until: None,
             completed_at: None,
-            created_at: now,
-            updated_at: now,
+            created_at: item.available_at,
+            updated_at: item.updated_at,
         },
-        digest: new.digest.clone(),
+        digest: item.digest,
         token: None,
-    }))
+    }
 }

@@ -8,8 +8,12 @@ use integrations_core::{
     integration::{Integration, Scope},
     operation_log::NewOperation,
     store::StoreError,
-    sync::{ItemStatus, OpenRun, RunCounts, RunOpened, RunState, StalenessChange, SyncRun},
+    sync::{
+        CheckpointOrder, OpenRun, RunCounts, RunOpened, RunState, StalenessChange, SyncRun,
+        protocol::{Recount, resume_run},
+    },
     time::earlier,
+    value::StreamName,
 };
 
 use super::{columns::refused, operation_log, state::State};
@@ -24,7 +28,7 @@ pub(super) fn open(state: &mut State, open: &OpenRun) -> Result<RunOpened, Store
             && run.state == RunState::Running
     });
     if let Some(run) = unfinished {
-        run.fence = open.fence;
+        *run = resume_run(run, open.fence);
         return Ok(RunOpened::Resumed(run.clone()));
     }
     let log = NewOperation {
@@ -32,6 +36,8 @@ pub(super) fn open(state: &mut State, open: &OpenRun) -> Result<RunOpened, Store
         ..open.log.clone()
     };
     let log_id = operation_log::append(state, &log).map_err(|rejected| refused(&rejected))?;
+    let covered = latest(state, open.integration_id, &open.stream);
+    let covered = covered.and_then(|run| run.covered.clone());
     let run = |id| SyncRun {
         id: SyncRunId(id),
         integration_id: open.integration_id,
@@ -44,6 +50,8 @@ pub(super) fn open(state: &mut State, open: &OpenRun) -> Result<RunOpened, Store
         enumeration_error: None,
         full_resync: open.full_resync,
         sorted: open.sorted,
+        reached: None,
+        covered: covered.clone(),
         counts: RunCounts::default(),
         started_at: open.now,
         ended_at: None,
@@ -58,31 +66,36 @@ pub(super) fn is_present_fence(state: &State, id: IntegrationId, fence: i64) -> 
     row.is_some_and(|row| row.sync_fence == fence)
 }
 
-/// Whether nothing holds back the end of a run.
-pub(super) fn is_finalisable(run: &SyncRun) -> bool {
-    run.state == RunState::Running && is_exhausted(run)
+/// The latest run of a stream.
+pub(super) fn latest<'a>(
+    state: &'a State,
+    id: IntegrationId,
+    stream: &StreamName,
+) -> Option<&'a SyncRun> {
+    let of_stream = |run: &&SyncRun| run.integration_id == id && run.stream == *stream;
+    state.runs.values().filter(of_stream).last()
 }
 
-/// Whether enumeration has ended and nothing is open.
-pub(super) fn is_exhausted(run: &SyncRun) -> bool {
-    run.enumerated && run.counts.open == 0
+/// Puts back how far a stream is known completely, to where an operator puts its cursor.
+pub(super) fn uncover(
+    state: &mut State,
+    id: IntegrationId,
+    stream: &StreamName,
+    cursor: &CheckpointOrder,
+) {
+    let latest = latest(state, id, stream).map(|run| run.id);
+    let latest = latest.and_then(|id| state.runs.get_mut(id.0));
+    if let Some(run) = latest.filter(|run| run.covered.as_ref() > Some(cursor)) {
+        run.covered = Some(cursor.clone());
+    }
 }
 
-/// Counts an item that goes from one state to another.
-pub(super) fn recount(counts: &mut RunCounts, from: &ItemStatus, to: &ItemStatus) {
-    count(counts, from, -1);
-    count(counts, to, 1);
-}
-
-/// Adds `by` to the count of a state and to the total.
-pub(super) fn count(counts: &mut RunCounts, status: &ItemStatus, by: i64) {
-    counts.total += by;
-    match status {
-        ItemStatus::Pending | ItemStatus::Processing => counts.open += by,
-        ItemStatus::Success => counts.succeeded += by,
-        ItemStatus::Failed => counts.failed += by,
-        ItemStatus::Skipped => counts.skipped += by,
-        ItemStatus::Unrecognised(_) => {}
+/// Writes what changes in the counts of runs.
+pub(super) fn count_changes(state: &mut State, recount: &Recount) {
+    for (id, change) in recount.iter() {
+        if let Some(run) = state.runs.get_mut(id.0) {
+            run.counts = run.counts.plus(change);
+        }
     }
 }
 

@@ -1,13 +1,15 @@
 //! Settling items: by their workers and by operators.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use integrations_core::{
     id::{SyncItemId, SyncRunId},
     store::StoreError,
     sync::{
-        ItemDecided, ItemDecision, ItemOutcome, ItemSettled, ItemSettlement, ItemStatus,
-        ItemVerdict, SyncSettlement,
+        ItemDecided, ItemDecision, ItemOutcome, ItemSettled, ItemSettlement, ItemVerdict, SyncRun,
+        SyncSettlement,
+        protocol::{Changes, Decided, ItemState, decide as decided_by, settle},
     },
 };
 
@@ -15,11 +17,8 @@ use super::{
     MemoryStore,
     columns::Columns,
     state::{ItemRow, State},
-    sync_runs::{is_exhausted, is_finalisable, recount},
+    sync_runs::count_changes,
 };
-
-/// Why an older version of a record was let go.
-const SUPERSEDED: &str = "superseded by a newer version";
 
 #[async_trait]
 impl SyncSettlement for MemoryStore {
@@ -37,12 +36,9 @@ impl SyncSettlement for MemoryStore {
             Columns::check().text(text.as_str()).of_row()?;
         }
         let mut state = self.lock();
-        let mut in_order: Vec<_> = settlements.iter().enumerate().collect();
-        in_order.sort_by_key(|(_, settlement)| settlement.id);
-        let mut runs = vec![None; settlements.len()];
-        for (index, settlement) in in_order {
-            runs[index] = settle(&mut state, settlement);
-        }
+        let items = with_versions(&state, settlements.iter().map(|one| one.id));
+        let (changes, runs) = settle(settlements, &items);
+        write(&mut state, changes);
         Ok(runs.into_iter().map(|run| settled(&state, run)).collect())
     }
 }
@@ -54,94 +50,40 @@ fn settled(state: &State, run: Option<SyncRunId>) -> ItemSettled {
         ItemSettled::Done {
             run_id,
             open: run.map_or(0, |run| run.counts.open),
-            finalisable: run.is_some_and(is_finalisable),
+            finalisable: run.is_some_and(SyncRun::is_finalisable),
         }
     })
 }
 
-/// Ends an attempt; the item's run, or `None` when the token holds no live claim on it.
-fn settle(state: &mut State, settlement: &ItemSettlement) -> Option<SyncRunId> {
-    let now = settlement.now;
-    let row = state.items.get_mut(settlement.id.0)?;
-    if row.token != Some(settlement.token) || !row.is_leased(now) {
-        return None;
-    }
-    row.end_lease();
-    let (status, error) = match &settlement.outcome {
-        ItemOutcome::Succeeded => (ItemStatus::Success, None),
-        ItemOutcome::Retry { at, error } => {
-            row.item.available_at = *at;
-            (ItemStatus::Pending, Some(error.clone()))
-        }
-        ItemOutcome::PutBack { at } => {
-            row.item.available_at = *at;
-            row.item.attempts = row.item.attempts.saturating_sub(1).max(0);
-            (ItemStatus::Pending, row.item.error.clone())
-        }
-        ItemOutcome::Failed { error } => (ItemStatus::Failed, Some(error.clone())),
-        ItemOutcome::Skipped { reason } => (ItemStatus::Skipped, Some(reason.clone())),
-    };
-    let run_id = row.item.run_id;
-    let succeeded = status == ItemStatus::Success;
-    move_to(state, settlement.id, status, error, now);
-    if succeeded {
-        record_success(state, settlement.id, now);
-    }
-    Some(run_id)
+/// Some items, and the unresolved versions of the same records.
+fn with_versions(
+    state: &State,
+    ids: impl Iterator<Item = SyncItemId>,
+) -> BTreeMap<SyncItemId, ItemState> {
+    let ids: BTreeSet<_> = ids.collect();
+    let named = |id: &SyncItemId| state.items.get(id.0).map(ItemRow::state);
+    let records: BTreeSet<_> = ids.iter().filter_map(|id| named(id)?.record()).collect();
+    let items = state.items.values().map(ItemRow::state);
+    items
+        .filter(|item| {
+            let is_version = item.is_unresolved()
+                && (item.record()).is_some_and(|record| records.contains(&record));
+            ids.contains(&item.id) || is_version
+        })
+        .map(|item| (item.id, item))
+        .collect()
 }
 
-/// Moves an item to a state, and the counts of its run with it.
-fn move_to(
-    state: &mut State,
-    id: SyncItemId,
-    status: ItemStatus,
-    error: Option<String>,
-    now: DateTime<Utc>,
-) {
-    let Some(row) = state.items.get_mut(id.0) else {
-        return;
-    };
-    if let Some(run) = state.runs.get_mut(row.item.run_id.0) {
-        recount(&mut run.counts, &row.item.status, &status);
+fn write(state: &mut State, changes: Changes) {
+    for (key, item) in changes.resolutions() {
+        let record = state.records.remove(key).unwrap_or_default();
+        state.records.insert(key.clone(), record.resolved(item));
     }
-    row.item.completed_at = (status != ItemStatus::Pending).then_some(now);
-    row.item.status = status;
-    row.item.error = error;
-    row.item.updated_at = now;
-}
-
-/// Moves the record forwards and lets go of its older versions.
-fn record_success(state: &mut State, id: SyncItemId, now: DateTime<Utc>) {
-    let Some(row) = state.items.get(id.0) else {
-        return;
-    };
-    let Some(key) = row.record() else { return };
-    let age = row.age();
-    let record = state.records.entry(key.clone()).or_default();
-    if row.item.checkpoint_order.is_some() {
-        record.succeeded_order = age.0.clone().max(record.succeeded_order.take());
-    } else if row.digest.is_some() {
-        record.succeeded_digest.clone_from(&row.digest);
-    }
-    record.failing_runs = 0;
-    record.stuck_reported = false;
-
-    let is_superseded = |other: &&ItemRow| {
-        other.is_unresolved()
-            && !other.is_leased(now)
-            && !matches!(other.item.status, ItemStatus::Unrecognised(_))
-            && other.age() < age
-            && other.record().as_ref() == Some(&key)
-    };
-    let superseded: Vec<_> = (state.items.values().filter(is_superseded))
-        .map(|other| other.item.id)
-        .collect();
-    for older in superseded {
-        if let Some(row) = state.items.get_mut(older.0) {
-            row.end_lease();
+    count_changes(state, &changes.recount);
+    for (id, item) in changes.items {
+        if let Some(row) = state.items.get_mut(id.0) {
+            row.put(item);
         }
-        let why = Some(SUPERSEDED.to_owned());
-        move_to(state, older, ItemStatus::Skipped, why, now);
     }
 }
 
@@ -155,43 +97,21 @@ pub(super) fn decide(
             Columns::check().text(reason.as_str()).of_row()?;
         }
     }
-    Ok(decisions
-        .iter()
-        .map(|decision| decide_one(state, decision))
-        .collect())
-}
-
-fn decide_one(state: &mut State, decision: &ItemDecision) -> ItemDecided {
-    let ItemDecision {
-        id,
-        scope,
-        verdict,
-        now,
-    } = decision;
-    let row = state.items.get(id.0);
-    let Some(row) = row.filter(|row| state.admits(row.item.integration_id, scope)) else {
-        return ItemDecided::NotFound;
+    let within = |decision: &ItemDecision| {
+        let row = state.items.get(decision.id.0);
+        row.is_some_and(|row| state.admits(row.item.integration_id, &decision.scope))
     };
-    let (run_id, status) = (row.item.run_id, row.at(*now).status);
-    match (verdict, &status) {
-        (ItemVerdict::Retry, ItemStatus::Failed) => {
-            let error = row.item.error.clone();
-            move_to(state, *id, ItemStatus::Pending, error, *now);
-            if let Some(row) = state.items.get_mut(id.0) {
-                row.queue_again(*now);
-            }
-        }
-        (ItemVerdict::Skip { reason }, ItemStatus::Failed | ItemStatus::Pending) => {
-            let reason = Some(reason.clone());
-            move_to(state, *id, ItemStatus::Skipped, reason, *now);
-            if let Some(row) = state.items.get_mut(id.0) {
-                row.end_lease();
-            }
-        }
-        _ => return ItemDecided::NotPossible(status),
-    }
-    ItemDecided::Done {
-        run_id,
-        finalisable: state.runs.get(run_id.0).is_some_and(is_exhausted),
-    }
+    let within: Vec<bool> = decisions.iter().map(within).collect();
+    let items = with_versions(state, decisions.iter().map(|one| one.id));
+    let (changes, answers) = decided_by(decisions, &within, &items);
+    write(state, changes);
+    let answer = |decided| match decided {
+        Decided::NotFound => ItemDecided::NotFound,
+        Decided::NotPossible(status) => ItemDecided::NotPossible(status),
+        Decided::Done(run_id) => ItemDecided::Done {
+            run_id,
+            finalisable: (state.runs.get(run_id.0)).is_some_and(SyncRun::is_exhausted),
+        },
+    };
+    Ok(answers.into_iter().map(answer).collect())
 }

@@ -7,8 +7,9 @@ use integrations_core::{
     integration::Scope,
     store::{Page, PageRequest, StoreError},
     sync::{
-        CursorMove, Finalise, Finalised, ItemClaim, ItemDecided, ItemDecision, ItemFilter, OpenRun,
+        Checkpoint, CursorMove, Finalise, Finalised, ItemClaim, ItemDecided, ItemDecision, ItemFilter, OpenRun,
         PageAdded, RunOpened, RunPage, RunState, StalenessChange, SyncItem, SyncRun, SyncStore,
+        protocol::put_cursor,
     },
     value::{ExternalId, ItemKind, StreamName},
 };
@@ -65,7 +66,7 @@ impl SyncStore for MemoryStore {
     async fn finalisable_runs(&self, limit: u32) -> Result<Vec<SyncRun>, StoreError> {
         let state = self.lock();
         let runs = state.runs.values();
-        let ready = runs.filter(|run| sync_runs::is_finalisable(run));
+        let ready = runs.filter(|run| run.is_finalisable());
         Ok(ready.take(limit as usize).cloned().collect())
     }
 
@@ -151,8 +152,11 @@ impl SyncStore for MemoryStore {
         let Some(row) = state.integration_mut(integration_id, scope) else {
             return Ok(false);
         };
-        sync_cursor::put(row, stream, cursor.clone());
+        put_cursor(&mut row.sync_cursor, stream, cursor.clone());
         row.updated_at = now;
+        if let Some(checkpoint) = Checkpoint::from_json(cursor) {
+            sync_runs::uncover(&mut state, integration_id, stream, &checkpoint.order());
+        }
         Ok(true)
     }
 

@@ -31,6 +31,18 @@ impl<T> Table<T> {
         self.last_id
     }
 
+    /// Ids for `count` rows that [`place`](Self::place) may add.
+    pub(super) fn allocate(&mut self, count: usize) -> Vec<i64> {
+        let first = self.last_id + 1;
+        self.last_id += i64::try_from(count).unwrap_or(0);
+        (first..=self.last_id).collect()
+    }
+
+    /// Adds a row under an id that was allocated for it.
+    pub(super) fn place(&mut self, id: i64, row: T) {
+        self.rows.insert(id, row);
+    }
+
     pub(super) fn get(&self, id: i64) -> Option<&T> {
         self.rows.get(&id)
     }

@@ -1,0 +1,80 @@
+//! The end of a run, and of the sync it is part of.
+
+use chrono::{DateTime, Utc};
+
+use crate::sync::{CursorRule, Finalise, RunState, SyncRun};
+
+/// The run after its end; `None` when items are open, enumeration goes on, or it has ended.
+#[must_use]
+pub fn end_run(run: &SyncRun, now: DateTime<Utc>) -> Option<SyncRun> {
+    run.is_finalisable().then(|| SyncRun {
+        state: end_state(run),
+        ended_at: Some(now),
+        ..run.clone()
+    })
+}
+
+fn end_state(run: &SyncRun) -> RunState {
+    let counts = &run.counts;
+    let broken = run.enumeration_error.is_some();
+    if counts.failed == 0 && !broken {
+        RunState::Success
+    } else if counts.succeeded == 0 && (broken || counts.skipped == 0) {
+        RunState::Failed
+    } else {
+        RunState::Partial
+    }
+}
+
+/// One line about a run that ended.
+#[must_use]
+pub fn end_summary(run: &SyncRun) -> String {
+    let counts = &run.counts;
+    format!(
+        "{} handled, {} failed, {} skipped",
+        counts.succeeded, counts.failed, counts.skipped
+    )
+}
+
+/// Whether the end of `run`, or a later look at it, may move its stream's cursor by `rule`.
+///
+/// What a provider reduced speaks for the run it was reduced from, so it is not taken for one that
+/// was followed by another.
+#[must_use]
+pub fn may_move_cursor(run: &SyncRun, rule: &CursorRule, is_latest: bool) -> bool {
+    match rule {
+        CursorRule::Watermark => true,
+        CursorRule::Reduced(_) => is_latest && run.is_trusted(),
+    }
+}
+
+/// What the end of a sync changes of its integration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncEnd {
+    /// Whether all its runs were clean.
+    pub clean: bool,
+    /// When the next one is due.
+    pub next_sync_at: Option<DateTime<Utc>>,
+    /// Syncs in a row that were not clean.
+    pub consecutive_failures: i32,
+}
+
+/// The end of a sync: of the last of its runs, one per stream, of which all were clean or not.
+#[must_use]
+pub fn end_sync(
+    clean: bool,
+    interval_minutes: Option<i32>,
+    consecutive_failures: i32,
+    finalise: &Finalise,
+) -> SyncEnd {
+    let failures = if clean {
+        0
+    } else {
+        consecutive_failures.saturating_add(1)
+    };
+    SyncEnd {
+        clean,
+        next_sync_at: (finalise.schedule).next(finalise.now, interval_minutes, failures),
+        consecutive_failures: failures,
+    }
+}

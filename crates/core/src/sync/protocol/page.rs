@@ -1,0 +1,192 @@
+//! A page of items: what of it is news.
+
+use std::collections::HashMap;
+
+use super::{ItemState, RecordKey, RecordState, Recount, count};
+use crate::{
+    id::SyncItemId,
+    store::Rejected,
+    sync::{ItemAdded, ItemStatus, NewItem, PageEnd, RunPage, SyncRun},
+};
+
+/// What a store knows of the records of a page.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Their rows; a record without one was never seen.
+    pub records: HashMap<RecordKey, RecordState>,
+    /// Their versions that are unresolved, in any order.
+    pub versions: HashMap<RecordKey, Vec<ItemState>>,
+}
+
+/// What a page changes.
+#[derive(Clone, Debug)]
+pub struct PagePlan {
+    /// What became of each entry.
+    pub answers: Vec<Result<ItemAdded, Rejected>>,
+    /// New rows, and the entry each is made of.
+    pub stored: Vec<(ItemState, usize)>,
+    /// Rows that move to this run, and the entry that brought each.
+    pub requeued: Vec<(ItemState, usize)>,
+    /// The records that were seen, as they are now.
+    pub records: HashMap<RecordKey, RecordState>,
+    /// The run after the page.
+    pub run: SyncRun,
+    /// What other runs lose.
+    pub others: Recount,
+    /// Whether a version was queued in front of a newer one that waits already.
+    pub overtakes: bool,
+}
+
+/// What a page changes of `run`, which is unfinished and the caller's.
+///
+/// `fits` says for each entry whether it can be stored, and `ids` are as many free ids.
+#[must_use]
+pub fn plan_page(
+    page: &RunPage,
+    run: &SyncRun,
+    known: Known,
+    fits: &[Result<(), Rejected>],
+    ids: &[SyncItemId],
+) -> PagePlan {
+    let mut plan = PagePlan {
+        answers: Vec::with_capacity(page.items.len()),
+        stored: Vec::new(),
+        requeued: Vec::new(),
+        records: known.records,
+        run: run.clone(),
+        others: Recount::default(),
+        overtakes: false,
+    };
+    let mut versions = known.versions;
+    for (index, new) in page.items.iter().enumerate() {
+        let answer = match (fits.get(index), ids.get(index)) {
+            (Some(Ok(())), Some(id)) => Ok(plan.place(page, index, new, *id, &mut versions)),
+            (Some(Err(why)), _) => Err(why.clone()),
+            _ => Err(Rejected::DoesNotFit),
+        };
+        plan.answers.push(answer);
+    }
+    turn(&mut plan.run, &page.next);
+    plan
+}
+
+impl PagePlan {
+    fn place(
+        &mut self,
+        page: &RunPage,
+        index: usize,
+        new: &NewItem,
+        id: SyncItemId,
+        versions: &mut HashMap<RecordKey, Vec<ItemState>>,
+    ) -> ItemAdded {
+        self.run.reached = new.order().max(self.run.reached.take());
+        let fresh = fresh(page, &self.run, new, id);
+        let Some(key) = fresh.record() else {
+            return self.store(fresh, index);
+        };
+        let record = self.records.remove(&key).unwrap_or_default();
+        let done = record.is_done(new, &self.run);
+        self.records
+            .insert(key.clone(), record.seen(self.run.id, new));
+
+        let versions = versions.entry(key).or_default();
+        let now = page.now;
+        let newer_waits = |item: &ItemState, others: &[ItemState]| {
+            let mut others = others.iter();
+            others.any(|other| other.is_unfinished() && item.age() < other.age())
+        };
+        if let Some(found) = same_version(&fresh, versions) {
+            if versions[found].run_id == self.run.id {
+                self.run.counts.duplicates += 1;
+                return ItemAdded::Duplicate(versions[found].id);
+            }
+            let before = &versions[found];
+            let after = before.brought_by(&self.run, now);
+            self.others.left(before.run_id, &before.status);
+            count(&mut self.run.counts, &after.status, 1);
+            self.overtakes |= newer_waits(&after, versions);
+            versions[found] = after.clone();
+            let id = after.id;
+            self.requeued.push((after, index));
+            return ItemAdded::Requeued(id);
+        }
+        // What is unresolved and later than all that was resolved decides for a digest.
+        if done && (new.checkpoint.is_some() || versions.is_empty()) {
+            self.run.counts.duplicates += 1;
+            return ItemAdded::AlreadyDone;
+        }
+        self.overtakes |= newer_waits(&fresh, versions);
+        versions.push(fresh.clone());
+        self.store(fresh, index)
+    }
+
+    fn store(&mut self, fresh: ItemState, index: usize) -> ItemAdded {
+        count(&mut self.run.counts, &fresh.status, 1);
+        let id = fresh.id;
+        self.stored.push((fresh, index));
+        ItemAdded::Stored(id)
+    }
+}
+
+/// The unresolved row of this version. Content may come back, so of digests only the latest is
+/// the same version.
+fn same_version(new: &ItemState, versions: &[ItemState]) -> Option<usize> {
+    let places = || 0..versions.len();
+    if new.checkpoint.is_some() {
+        return places().find(|place| versions[*place].checkpoint == new.checkpoint);
+    }
+    places()
+        .filter(|place| versions[*place].checkpoint.is_none())
+        .max_by_key(|place| versions[*place].id)
+        .filter(|place| versions[*place].digest == new.digest)
+}
+
+/// The row of an entry that is news.
+fn fresh(page: &RunPage, run: &SyncRun, new: &NewItem, id: SyncItemId) -> ItemState {
+    ItemState {
+        id,
+        integration_id: run.integration_id,
+        run_id: run.id,
+        stream: run.stream.clone(),
+        kind: new.kind.clone(),
+        external_id: new.external_id.clone(),
+        checkpoint: new.order(),
+        digest: new.digest.clone(),
+        status: ItemStatus::Pending,
+        attempts: 0,
+        error: None,
+        available_at: page.now,
+        lease: None,
+        completed_at: None,
+        updated_at: page.now,
+    }
+}
+
+/// The run once its page is turned, and with it how far its stream is known completely: all of
+/// what a complete enumeration saw, and what a sorted one has seen so far. One that was cut off
+/// elsewhere says nothing of what lies between its items.
+fn turn(run: &mut SyncRun, next: &PageEnd) {
+    match next {
+        PageEnd::Continue(token) => run.page_token = Some(token.clone()),
+        PageEnd::Complete => {
+            run.page_token = None;
+            run.enumerated = true;
+        }
+        PageEnd::Failed(error) => {
+            run.enumerated = true;
+            run.enumeration_error = Some(error.clone());
+        }
+    }
+    if run.is_trusted() {
+        run.covered = run.covered.take().max(run.reached.clone());
+    }
+}
+
+/// The run under the fence of whoever goes on with it.
+#[must_use]
+pub fn resume_run(run: &SyncRun, fence: i64) -> SyncRun {
+    SyncRun {
+        fence,
+        ..run.clone()
+    }
+}

@@ -1,0 +1,161 @@
+//! Claim and complete in plain SQL: two statements a batch, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use integrations::{
+    id::IntegrationId,
+    postgres::sqlx::{self, PgPool},
+    sqlite::sqlx::SqlitePool,
+};
+
+use crate::{
+    Size,
+    database::{Database, Plain},
+};
+
+/// Drains the items of an integration over the same table and indexes.
+pub(crate) async fn drain(database: &Database, size: Size, id: IntegrationId) -> Duration {
+    let (claim, complete) = match &database.plain {
+        Plain::Postgres(_) => (
+            "WITH due AS MATERIALIZED (SELECT id FROM {items} WHERE integration_id = $1 \
+             AND completed_at IS NULL AND lease_until IS NULL AND available_at <= now() \
+             ORDER BY available_at, id LIMIT $2 FOR UPDATE SKIP LOCKED) \
+             UPDATE {items} SET attempts = attempts + 1, lease_until = now() + interval '1 minute', \
+             lease_token = '00000000000000000000000000', updated_at = now() \
+             WHERE id = ANY(ARRAY(SELECT id FROM due)) RETURNING id, external_id, payload",
+            "UPDATE {items} SET status = 'success', completed_at = now(), lease_until = NULL, \
+             lease_token = NULL, updated_at = now() WHERE id = ANY($1)",
+        ),
+        Plain::Sqlite(_) => (
+            "UPDATE {items} SET attempts = attempts + 1, lease_until = '9999-01-01', \
+             lease_token = '00000000000000000000000000' WHERE id IN (SELECT id FROM {items} \
+             INDEXED BY {items}_claim_idx WHERE integration_id = $1 AND completed_at IS NULL \
+             AND lease_until IS NULL ORDER BY available_at, id LIMIT $2) \
+             RETURNING id, external_id, payload",
+            "UPDATE {items} SET status = 'success', completed_at = updated_at, \
+             lease_until = NULL, lease_token = NULL \
+             WHERE id IN (SELECT value FROM json_each($1))",
+        ),
+    };
+    by_workers(database, size, id, claim, complete).await
+}
+
+/// Drains a table that has a key, a state and a payload.
+pub(crate) async fn drain_bare(database: &Database, size: Size) -> Duration {
+    database.run("DROP TABLE IF EXISTS {bare}").await;
+    database
+        .run("CREATE TABLE {bare} (id bigint PRIMARY KEY, state text NOT NULL, payload text)")
+        .await;
+    let index = "CREATE INDEX {bare}_idx ON {bare} (id) WHERE state = 'pending'";
+    database.run(index).await;
+    let fill = match &database.plain {
+        Plain::Postgres(_) => {
+            "INSERT INTO {bare} SELECT n, 'pending', repeat('x', 200) FROM generate_series(1, "
+        }
+        Plain::Sqlite(_) => {
+            "INSERT INTO {bare} WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s) \
+             SELECT n, 'pending', printf('%200d', n) FROM s LIMIT ("
+        }
+    };
+    database.run(&format!("{fill}{})", size.items)).await;
+    let (claim, complete) = match &database.plain {
+        Plain::Postgres(_) => (
+            "UPDATE {bare} SET state = 'taken' WHERE id = ANY(ARRAY(SELECT id FROM {bare} \
+             WHERE state = 'pending' AND $1 > 0 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)) \
+             RETURNING id, payload",
+            "UPDATE {bare} SET state = 'done' WHERE id = ANY($1)",
+        ),
+        Plain::Sqlite(_) => (
+            "UPDATE {bare} SET state = 'taken' WHERE id IN (SELECT id FROM {bare} \
+             WHERE state = 'pending' AND $1 > 0 ORDER BY id LIMIT $2) RETURNING id, payload",
+            "UPDATE {bare} SET state = 'done' WHERE id IN (SELECT value FROM json_each($1))",
+        ),
+    };
+    by_workers(database, size, IntegrationId(1), claim, complete).await
+}
+
+async fn by_workers(
+    database: &Database,
+    size: Size,
+    id: IntegrationId,
+    claim: &str,
+    complete: &str,
+) -> Duration {
+    let (claim, complete) = (database.named(claim), database.named(complete));
+    let started = Instant::now();
+    let workers: Vec<_> = (0..size.workers)
+        .map(|_| {
+            let (claim, complete) = (claim.clone(), complete.clone());
+            match &database.plain {
+                Plain::Postgres(pool) => {
+                    tokio::spawn(on_postgres(pool.clone(), size, id, claim, complete))
+                }
+                Plain::Sqlite(pool) => {
+                    tokio::spawn(on_sqlite(pool.clone(), size, id, claim, complete))
+                }
+            }
+        })
+        .collect();
+    let mut done = 0;
+    for worker in workers {
+        done += worker.await.expect("a worker");
+    }
+    assert_eq!(done, size.items);
+    started.elapsed()
+}
+
+async fn on_postgres(
+    pool: PgPool,
+    size: Size,
+    id: IntegrationId,
+    claim: String,
+    complete: String,
+) -> usize {
+    let mut done = 0;
+    loop {
+        let claimed = sqlx::query(sqlx::AssertSqlSafe(claim.as_str()))
+            .bind(id.0)
+            .bind(i64::try_from(size.batch).unwrap())
+            .fetch_all(&pool)
+            .await
+            .expect("a claim");
+        if claimed.is_empty() {
+            return done;
+        }
+        let ids: Vec<i64> = claimed.iter().map(|row| sqlx::Row::get(row, 0)).collect();
+        sqlx::query(sqlx::AssertSqlSafe(complete.as_str()))
+            .bind(&ids)
+            .execute(&pool)
+            .await
+            .expect("completed");
+        done += ids.len();
+    }
+}
+
+async fn on_sqlite(
+    pool: SqlitePool,
+    size: Size,
+    id: IntegrationId,
+    claim: String,
+    complete: String,
+) -> usize {
+    let mut done = 0;
+    loop {
+        let claimed = sqlx::query(sqlx::AssertSqlSafe(claim.as_str()))
+            .bind(id.0)
+            .bind(i64::try_from(size.batch).unwrap())
+            .fetch_all(&pool)
+            .await
+            .expect("a claim");
+        if claimed.is_empty() {
+            return done;
+        }
+        let ids: Vec<i64> = claimed.iter().map(|row| sqlx::Row::get(row, 0)).collect();
+        sqlx::query(sqlx::AssertSqlSafe(complete.as_str()))
+            .bind(serde_json::to_string(&ids).unwrap())
+            .execute(&pool)
+            .await
+            .expect("completed");
+        done += ids.len();
+    }
+}
