@@ -2,6 +2,7 @@
 
 mod commands;
 mod values;
+mod work;
 
 use std::path::PathBuf;
 
@@ -14,12 +15,14 @@ pub(crate) use self::{
         LogsCommand, MigrateArgs, MigrationsCommand, PublishArgs, RateLimitAction, RateLimitArgs,
         RateLimitSet, RemoveArgs, RequestArgs, RequestsArgs, RequestsCommand, TestArgs, UpdateArgs,
     },
-    values::{Pair, Related, SecretPair, SecretSource},
+    values::{Pair, Related, SecretPair, SecretSource, duration},
+    work::{AdvanceCursorArgs, ItemsCommand, ItemsListArgs, PruneArgs, SyncArgs, WorkerArgs},
 };
 
 const ENVIRONMENT: &str = "\
 Environment:
   INTEGRATIONS_DATABASE_URL  the database, where no --database is given
+  INTEGRATIONS_LISTEN_URL    where wake-ups are heard, where the database is behind a proxy
   INTEGRATIONS_PREFIX        what table names begin with
   INTEGRATIONS_CONFIG        the configuration file
   INTEGRATIONS_KEYS          the key ring: `id:base64` entries, the primary first

@@ -16,6 +16,9 @@ pub(super) struct File {
     pub(super) providers: BTreeMap<String, Provider>,
     pub(super) health: Health,
     pub(super) logging: Logging,
+    pub(super) retention: super::retention::Retention,
+    pub(super) sync: super::sync::Sync,
+    pub(super) sink: super::sync::File,
 }
 
 /// `[providers.KEY]`

@@ -3,6 +3,8 @@
 
 mod file;
 mod range;
+mod retention;
+mod sync;
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +15,8 @@ use integrations::{
     body::BodyCaps,
     integration::HealthPolicy,
     provider::{Credentials, ProviderSettings},
+    retention::RetentionPolicy,
+    sync::engine::SyncPolicy,
     transport::AllowPrivate,
     value::{ProviderKey, TablePrefix},
 };
@@ -23,6 +27,7 @@ use url::Url;
 use self::{
     file::{File, Networks, Secret},
     range::number,
+    sync::SinkConfig,
 };
 use crate::{
     args::Global,
@@ -40,6 +45,9 @@ pub(crate) struct Settings {
     pub(crate) providers: BTreeMap<ProviderKey, ProviderConfig>,
     pub(crate) health: HealthPolicy,
     pub(crate) caps: BodyCaps,
+    pub(crate) retention: RetentionPolicy,
+    pub(crate) sync: SyncPolicy,
+    pub(crate) sink: SinkConfig,
 }
 
 /// How a provider is set up. Secrets are looked up when they are needed.
@@ -81,6 +89,9 @@ impl Settings {
             providers: providers(file.providers).map_err(wrong)?,
             health: health(&file.health).map_err(wrong)?,
             caps: caps(&file.logging).map_err(wrong)?,
+            retention: file.retention.policy(),
+            sync: file.sync.policy().map_err(wrong)?,
+            sink: file.sink.config().map_err(wrong)?,
         })
     }
 }

@@ -8,10 +8,14 @@
 
 mod accounts;
 mod calls;
+mod chaos;
 mod databases;
 mod logs;
 mod operator;
+mod pruning;
 mod schema;
 mod secrets;
+mod sink_server;
+mod syncs;
 mod usage;
 mod world;

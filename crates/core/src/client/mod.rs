@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod install;
 mod keys;
+mod mappings;
 mod operate;
 mod pause;
 mod sdk;

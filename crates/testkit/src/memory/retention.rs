@@ -80,11 +80,22 @@ fn walk(state: &State, batch: &PruneBatch) -> Result<Walk, StoreError> {
         Prunable::Requests => steps(&state.requests, batch, |row| {
             Step::by_age(old(row.attempt.created_at), true)
         }),
+        Prunable::RequestBodies => steps(&state.requests, batch, |row| {
+            let has_one = row.attempt.request_data.is_some() || row.attempt.response_data.is_some();
+            Step::by_age(old(row.attempt.created_at), has_one)
+        }),
+        Prunable::ItemPayloads => steps(&state.items, batch, |row| {
+            let may_go = row.item.status.is_resolved() && row.item.payload.is_some();
+            Step::by_age(old(row.item.created_at), may_go)
+        }),
         Prunable::Operations => {
-            let held: BTreeSet<_> = (state.items.values())
+            let by_items = (state.items.values())
                 .filter(|row| row.is_unresolved())
-                .filter_map(|row| row.item.sync_log_id)
-                .collect();
+                .filter_map(|row| row.item.sync_log_id);
+            let by_runs = (state.runs.values())
+                .filter(|run| !run.state.is_final())
+                .filter_map(|run| run.log_id);
+            let held: BTreeSet<_> = by_items.chain(by_runs).collect();
             steps(&state.operations, batch, |row| {
                 Step::by_age(old(row.entry.now), !held.contains(&row.id))
             })
@@ -167,6 +178,17 @@ fn delete(state: &mut State, batch: &PruneBatch, id: i64) -> u64 {
         }
         _ if batch.dry_run => return 1,
         Prunable::Requests => drop(state.requests.remove(id)),
+        Prunable::RequestBodies => {
+            if let Some(row) = state.requests.get_mut(id) {
+                row.attempt.request_data = None;
+                row.attempt.response_data = None;
+            }
+        }
+        Prunable::ItemPayloads => {
+            if let Some(row) = state.items.get_mut(id) {
+                row.item.payload = None;
+            }
+        }
         Prunable::Operations => delete_operation(state, LogId(id)),
         Prunable::IdempotencyKeys => drop(state.reservations.remove(id)),
         Prunable::SyncItems => drop(state.items.remove(id)),
