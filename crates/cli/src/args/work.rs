@@ -22,7 +22,7 @@ pub(crate) struct SyncArgs {
     /// Only this stream
     #[arg(long)]
     pub(crate) stream: Option<Text>,
-    /// Deliver the items, too: stdout, ndjson:FILE, or http:URL
+    /// Deliver the items, too: `stdout`, `ndjson:FILE` or `http:URL`
     #[arg(long, value_parser = SinkTarget::read)]
     pub(crate) sink: Option<SinkTarget>,
     /// Return once the runs have ended
@@ -35,7 +35,7 @@ pub(crate) struct WorkerArgs {
     /// Items delivered at once
     #[arg(long, value_name = "N", value_parser = values::count)]
     pub(crate) concurrency: Option<usize>,
-    /// Where items go: stdout, ndjson:FILE, or http:URL
+    /// Where items go: `stdout`, `ndjson:FILE` or `http:URL`
     #[arg(long, value_parser = SinkTarget::read)]
     pub(crate) sink: Option<SinkTarget>,
     /// Only items of this kind; may be given several times

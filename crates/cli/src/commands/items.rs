@@ -7,6 +7,7 @@ use integrations::{
         ItemDecided, ItemFilter, ItemStatus, SyncItem,
         engine::{CursorReport, Items, SyncEngine},
     },
+    value::ExternalId,
 };
 use serde_json::json;
 
@@ -148,7 +149,7 @@ fn row(item: &SyncItem) -> Row {
             item.integration_id.to_string(),
             item.stream.to_string(),
             item.kind.to_string(),
-            view::or_none(item.external_id.as_ref().map(|id| id.as_str())),
+            view::or_none(item.external_id.as_ref().map(ExternalId::as_str)),
             item.status.to_string(),
             item.attempts.to_string(),
             view::time_or_none(next),
@@ -161,7 +162,7 @@ fn row(item: &SyncItem) -> Row {
             "log_id": item.sync_log_id,
             "stream": item.stream.as_str(),
             "kind": item.kind.as_str(),
-            "external_id": item.external_id.as_ref().map(|id| id.as_str()),
+            "external_id": item.external_id.as_ref().map(ExternalId::as_str),
             "checkpoint": item.checkpoint_value,
             "status": item.status.as_str(),
             "attempts": item.attempts,

@@ -142,15 +142,17 @@ impl Work<'_> {
             found.push(row.ok_or_else(|| no_such_integration(*id))?);
         }
         let mut page = PageRequest::oldest(PageRequest::MAX_LIMIT);
-        while self.args.all {
+        if !self.args.all {
+            return Ok(found);
+        }
+        loop {
             let rows = operator.list(&IntegrationFilter::default(), &page).await?;
             found.extend(rows.items);
             page = page.after(rows.next);
             if rows.next.is_none() {
-                break;
+                return Ok(found);
             }
         }
-        Ok(found)
     }
 
     fn streams(&self, integration: &Integration) -> Outcome<Option<Vec<StreamName>>> {

@@ -1,5 +1,7 @@
 //! `worker`: schedules, handles and prunes until it is stopped.
 
+use std::sync::Arc;
+
 use integrations::{
     IntegrationClient,
     entropy::EntropyExt as _,
@@ -35,7 +37,7 @@ pub(super) async fn run(context: &Context, args: &WorkerArgs) -> Outcome {
     let server = match args.listen {
         Some(address) => {
             let ports = client.ports();
-            let server = Server::builder(ports.clock.clone())
+            let server = Server::builder(Arc::clone(&ports.clock))
                 .admin(address)
                 .ready_when(DatabaseCheck(ports.clone()))
                 .metrics(Queues(ports.clone()))

@@ -17,7 +17,7 @@ pub(super) struct File {
     pub(super) health: Health,
     pub(super) logging: Logging,
     pub(super) retention: super::retention::Retention,
-    pub(super) sync: super::sync::Sync,
+    pub(super) sync: super::sync::Options,
     pub(super) sink: super::sync::File,
 }
 

@@ -20,7 +20,7 @@ use crate::{
 /// `[sync]`
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Sync {
+pub(super) struct Options {
     concurrency: Option<toml::Value>,
     workers: Option<toml::Value>,
     enumerations: Option<toml::Value>,
@@ -54,7 +54,7 @@ impl TryFrom<String> for Span {
     }
 }
 
-impl Sync {
+impl Options {
     pub(super) fn policy(&self) -> Result<SyncPolicy, String> {
         let mut policy = SyncPolicy::default();
         let size = |name: &str, given: &Option<toml::Value>, max: u32| {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<SyncPolicy, String> {
-        let sync: Sync = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        let sync: Options = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         sync.policy()
     }
 

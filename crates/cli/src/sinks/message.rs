@@ -1,7 +1,10 @@
 //! What is delivered: one item or webhook, as a line of JSON.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use integrations::sync::{Payload, SyncItem};
+use integrations::{
+    sync::{Payload, SyncItem},
+    value::ExternalId,
+};
 use serde::Serialize;
 use serde_json::{Value as Json, value::RawValue};
 
@@ -71,7 +74,7 @@ impl Message {
             integration_id: item.integration_id.0,
             stream: item.stream.as_str(),
             kind: item.kind.as_str(),
-            external_id: item.external_id.as_ref().map(|id| id.as_str()),
+            external_id: item.external_id.as_ref().map(ExternalId::as_str),
             checkpoint: item.checkpoint_value.as_ref(),
             payload_encoding: payload.as_ref().and_then(Content::encoding),
             payload,
@@ -103,7 +106,7 @@ mod tests {
     use integrations::{
         id::{IntegrationId, SyncItemId, SyncRunId},
         sync::ItemStatus,
-        value::{ExternalId, ItemKind, StreamName},
+        value::{ItemKind, StreamName},
     };
 
     use super::*;

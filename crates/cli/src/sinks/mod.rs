@@ -81,7 +81,7 @@ pub(crate) struct Sink(Arc<Kind>);
 
 enum Kind {
     Lines(Lines),
-    Http(HttpSink),
+    Http(Box<HttpSink>),
 }
 
 impl Sink {
@@ -100,7 +100,9 @@ impl Sink {
                 })?;
                 Kind::Lines(Lines::over(file))
             }
-            SinkTarget::Http(url) => Kind::Http(HttpSink::new(url, settings, Arc::clone(clock))?),
+            SinkTarget::Http(url) => {
+                Kind::Http(Box::new(HttpSink::new(url, settings, Arc::clone(clock))?))
+            }
         };
         Ok(Self(Arc::new(kind)))
     }

@@ -60,7 +60,7 @@ impl Chaos {
             .comments_per_issue(0)
             .rate_limit(u32::MAX)
             .start();
-        let world = World::empty_with(kind, twin.await.unwrap()).await;
+        let world = World::empty_with(kind, twin.await.unwrap());
         // A killed process is followed within a second, and kills cost attempts.
         world.configure(
             "[sync]\nmax_attempts = 1000\nbackoff = [\"1s\"]\nitem_lease = \"1s\"\n\

@@ -81,11 +81,11 @@ pub(crate) struct World {
 impl World {
     /// Nothing but an empty database.
     pub(crate) async fn empty(kind: Kind) -> Self {
-        Self::empty_with(kind, GithubTwin::start().await.unwrap()).await
+        Self::empty_with(kind, GithubTwin::start().await.unwrap())
     }
 
     /// The same with another twin.
-    pub(crate) async fn empty_with(kind: Kind, twin: GithubTwin) -> Self {
+    pub(crate) fn empty_with(kind: Kind, twin: GithubTwin) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Every state is seeded anew.
         let random = RandomState::new().build_hasher().finish();

@@ -27,7 +27,7 @@ pub(super) async fn make(
 ) -> Outcome<Vec<String>> {
     let handled = Handling::default();
     let counting = Arc::clone(&handled);
-    let handler = handler_fn(move |attempt| {
+    let counter = handler_fn(move |attempt| {
         let counting = Arc::clone(&counting);
         async move {
             let mut counts = counting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,7 +35,7 @@ pub(super) async fn make(
             Ok(Handled::Done)
         }
     });
-    let engine = SyncEngine::builder(client).any_handler(handler).build();
+    let engine = SyncEngine::builder(client).any_handler(counter).build();
     let engine = engine.map_err(|error| Failure::failed(error.to_string()))?;
     let first = sync(&engine, id, &handled).await?;
     let number = twin.add_issue("Found while the demo ran");
