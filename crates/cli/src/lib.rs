@@ -22,6 +22,8 @@ mod exit;
 mod keys;
 mod logging;
 mod output;
+mod sinks;
+mod stop;
 mod terminal;
 
 use std::{fmt, process::ExitCode, sync::Arc};

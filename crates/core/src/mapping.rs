@@ -1,5 +1,8 @@
 //! Which record of the other system is which entity of the application.
 
+mod service;
+mod upsert;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
@@ -7,6 +10,11 @@ use crate::{
     id::{IntegrationId, MappingId, SyncRunId},
     store::{Batch, Page, PageRequest, StoreError},
     value::{ExternalId, InternalId, InternalType},
+};
+
+pub use self::{
+    service::{MappingError, Mappings, Record},
+    upsert::{Entities, UpsertError, Upserted},
 };
 
 /// A claim: this external record is this entity.
@@ -121,6 +129,20 @@ pub trait MappingStore: Send + Sync {
         internal_type: &InternalType,
         external_ids: &[ExternalId],
     ) -> Result<Vec<Option<Mapping>>, StoreError>;
+
+    /// The mapping of a record as it is when nobody else is changing it.
+    ///
+    /// Within a caller's transaction it MUST stay so until the transaction ends.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn resolve_locked(
+        &self,
+        integration_id: IntegrationId,
+        internal_type: &InternalType,
+        external_id: &ExternalId,
+    ) -> Result<Option<Mapping>, StoreError>;
 
     /// Every record that is this entity, oldest first (MAP-04, W-MAP-3).
     ///

@@ -1,9 +1,19 @@
 //! Deleting what is past its age, a bounded batch at a time.
 
+mod daily;
+mod policy;
+mod pruner;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::store::StoreError;
+
+pub use self::{
+    daily::Pass,
+    policy::RetentionPolicy,
+    pruner::{PruneReport, Pruner},
+};
 
 /// What can be pruned, each with its own rule (CONTRACT, retention defaults).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,12 +21,17 @@ use crate::store::StoreError;
 pub enum Prunable {
     /// Request rows by `created_at`.
     Requests,
-    /// Operations by `created_at`, but none that an unresolved item refers to.
+    /// What requests and answers of request rows held, by `created_at`; the rows stay.
+    RequestBodies,
+    /// Operations by `created_at`, but none that an unresolved item or a run that has not ended
+    /// refers to.
     Operations,
     /// Keys by `created_at`, but none reserved or unknown.
     IdempotencyKeys,
     /// Items by `created_at`, only `success` and `skipped`.
     SyncItems,
+    /// Payloads of items by `created_at`, only of `success` and `skipped`; the rows stay.
+    ItemPayloads,
     /// Runs by `created_at`, only ended ones without items.
     SyncRuns,
     /// Webhooks by `created_at`, only `processed`; duplicates go with their original.
@@ -31,9 +46,11 @@ pub enum Prunable {
 
 impl Prunable {
     /// All of them, in an order that leaves no row waiting for another.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Requests,
+        Self::RequestBodies,
         Self::SyncItems,
+        Self::ItemPayloads,
         Self::SyncRuns,
         Self::Operations,
         Self::IdempotencyKeys,
@@ -42,6 +59,24 @@ impl Prunable {
         Self::CachedResponses,
         Self::Tokens,
     ];
+
+    /// Its name, as configurations and reports give it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::RequestBodies => "request_bodies",
+            Self::Operations => "logs",
+            Self::IdempotencyKeys => "idempotency_keys",
+            Self::SyncItems => "sync_items",
+            Self::ItemPayloads => "sync_item_payloads",
+            Self::SyncRuns => "sync_runs",
+            Self::ProcessedWebhooks => "webhooks",
+            Self::FailedWebhooks => "failed_webhooks",
+            Self::CachedResponses => "response_cache",
+            Self::Tokens => "tokens",
+        }
+    }
 }
 
 /// One batch to delete.
@@ -62,7 +97,7 @@ pub struct PruneBatch {
 /// What a batch came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pruned {
-    /// Rows deleted, or that would be.
+    /// Rows deleted or emptied, or that would be.
     pub deleted: u64,
     /// Where the next batch begins; `None` when there is nothing more of that age.
     pub resume_after: Option<i64>,

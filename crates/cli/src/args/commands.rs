@@ -12,8 +12,12 @@ use integrations::{
     value::{IdempotencyKey, KeyId},
 };
 
-use super::values::{self, Interval, Pair, SecretPair, Status, Text};
-use super::{serve::ServeArgs, webhooks::WebhooksArgs};
+use super::{
+    serve::ServeArgs,
+    values::{self, Interval, Pair, SecretPair, Status, Text},
+    webhooks::WebhooksArgs,
+    work::{AdvanceCursorArgs, ItemsCommand, PruneArgs, SyncArgs, WorkerArgs},
+};
 
 /// What to do.
 #[derive(Subcommand)]
@@ -61,6 +65,17 @@ pub(crate) enum Command {
     Webhooks(WebhooksArgs),
     /// Receive webhooks until stopped
     Serve(ServeArgs),
+    /// Enumerate integrations now: those named, all of them, or what is due
+    Sync(SyncArgs),
+    /// Schedule syncs and deliver their items, until it is stopped
+    Worker(WorkerArgs),
+    /// The items of syncs, and what to do about them
+    #[command(subcommand)]
+    Items(ItemsCommand),
+    /// Look again how far the cursors may go
+    AdvanceCursor(AdvanceCursorArgs),
+    /// Delete what is past its age
+    Prune(PruneArgs),
     /// See it work: a database, a stand-in for GitHub, and a few calls
     Demo,
     /// Completions for a shell

@@ -4,6 +4,7 @@ mod commands;
 mod serve;
 mod values;
 mod webhooks;
+mod work;
 
 use std::path::PathBuf;
 
@@ -19,11 +20,13 @@ pub(crate) use self::{
     serve::ServeArgs,
     values::{Pair, Related, SecretPair, SecretSource, duration},
     webhooks::{ReplayArgs, WebhooksArgs, WebhooksCommand},
+    work::{AdvanceCursorArgs, ItemsCommand, ItemsListArgs, PruneArgs, SyncArgs, WorkerArgs},
 };
 
 const ENVIRONMENT: &str = "\
 Environment:
   INTEGRATIONS_DATABASE_URL  the database, where no --database is given
+  INTEGRATIONS_LISTEN_URL    where wake-ups are heard, where the database is behind a proxy
   INTEGRATIONS_PREFIX        what table names begin with
   INTEGRATIONS_CONFIG        the configuration file
   INTEGRATIONS_KEYS          the key ring: `id:base64` entries, the primary first

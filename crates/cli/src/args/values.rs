@@ -3,10 +3,11 @@
 use std::{convert::Infallible, time::Duration};
 
 use integrations::{
-    id::{LogId, RequestId},
+    id::{LogId, RequestId, SyncItemId},
     idempotency::ReservationState,
     integration::{HealthStatus, Owner, OwnerId},
     request::{FailureClass, OutcomeFilter, RelatedId},
+    sync::ItemStatus,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -170,6 +171,30 @@ pub(super) fn health(text: &str) -> Result<HealthStatus, String> {
         "expected one of {}",
         HealthStatus::KNOWN.join(", ")
     ))
+}
+
+/// Reads a status of an item this version knows.
+pub(super) fn item_status(text: &str) -> Result<ItemStatus, String> {
+    if ItemStatus::KNOWN.contains(&text) {
+        return Ok(text.into());
+    }
+    Err(format!("expected one of {}", ItemStatus::KNOWN.join(", ")))
+}
+
+/// Reads the number of an item.
+pub(super) fn item_id(text: &str) -> Result<SyncItemId, &'static str> {
+    match text.parse() {
+        Ok(id) if id >= 1 => Ok(SyncItemId(id)),
+        _ => Err("expected the number of an item"),
+    }
+}
+
+/// Reads how many, at least one.
+pub(super) fn count(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(count @ 1..=10_000) => Ok(count),
+        _ => Err("expected a number from 1 to 10000"),
+    }
 }
 
 /// Reads a method in any case.

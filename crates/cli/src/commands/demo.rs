@@ -1,6 +1,7 @@
 //! `demo`: the main job, on SQLite, against a stand-in for GitHub on this machine.
 
 mod calls;
+mod syncs;
 
 use std::sync::Arc;
 
@@ -68,10 +69,19 @@ pub(super) async fn run(context: &Context) -> Outcome {
     for line in calls::make(&handle, &twin).await? {
         show.say(&line)?;
     }
+
+    show.step(
+        "4. Syncs",
+        "Issues, comments and events are enumerated page by page, stored, and handed to a handler. \
+         A cursor follows what was handled, so the next sync brings only what is new.",
+    )?;
+    for line in syncs::make(&client, integration.id, &twin).await? {
+        show.say(&line)?;
+    }
     twin.shutdown().await;
 
     show.step(
-        "4. What was recorded",
+        "5. What was recorded",
         "One row for each attempt. A body that is not text becomes a marker with its length and \
          SHA-256.",
     )?;

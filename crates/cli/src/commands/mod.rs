@@ -6,11 +6,13 @@ mod demo;
 mod follow;
 mod idempotency;
 mod install;
+mod items;
 mod keys;
 mod list;
 mod logs;
 mod migrate;
 mod providers;
+mod prune;
 mod publish;
 mod rate_limit;
 mod remove;
@@ -20,14 +22,17 @@ mod secrets;
 mod serve;
 mod show;
 mod switch;
+mod sync;
 mod test;
 mod update;
 mod view;
 mod webhooks;
+mod worker;
 
 use crate::{
     args::{
-        Command, KeysCommand, LogsCommand, MigrationsCommand, RequestsCommand, WebhooksCommand,
+        Command, ItemsCommand, KeysCommand, LogsCommand, MigrationsCommand, RequestsCommand,
+        WebhooksCommand,
     },
     context::Context,
     exit::Outcome,
@@ -68,6 +73,15 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
             None => webhooks::list(context, args).await,
         },
         Command::Serve(args) => serve::run(context, &args).await,
+        Command::Sync(args) => sync::run(context, args).await,
+        Command::Worker(args) => worker::run(context, &args).await,
+        Command::Items(ItemsCommand::List(args)) => items::list(context, args).await,
+        Command::Items(ItemsCommand::Retry { id }) => items::retry(context, id).await,
+        Command::Items(ItemsCommand::Skip { id, reason }) => {
+            items::skip(context, id, reason.as_deref()).await
+        }
+        Command::AdvanceCursor(args) => items::advance_cursor(context, &args).await,
+        Command::Prune(args) => prune::run(context, &args).await,
         Command::Demo => demo::run(context).await,
         Command::Completions(args) => completions::run(context, &args),
     }

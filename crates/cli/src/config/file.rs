@@ -21,6 +21,9 @@ pub(super) struct File {
     pub(super) logging: Logging,
     pub(super) server: super::server::Server,
     pub(super) webhooks: super::server::Webhooks,
+    pub(super) retention: super::retention::Retention,
+    pub(super) sync: super::sync::Options,
+    pub(super) sink: super::sync::File,
 }
 
 /// `[providers.KEY]`

@@ -5,7 +5,9 @@ mod file;
 mod log;
 mod pipeline;
 mod range;
+mod retention;
 mod server;
+mod sync;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +19,8 @@ use integrations::{
     gate::{CircuitPolicy, RateBudget},
     integration::HealthPolicy,
     provider::{Credentials, ProviderSettings},
+    retention::RetentionPolicy,
+    sync::engine::SyncPolicy,
     transport::AllowPrivate,
     value::{ProviderKey, TablePrefix},
 };
@@ -28,6 +32,7 @@ use self::{
     file::{File, Networks, Secret},
     log::LogSettings,
     range::number,
+    sync::SinkConfig,
 };
 use crate::{
     args::Global,
@@ -50,6 +55,9 @@ pub(crate) struct Settings {
     pub(crate) log: LogSettings,
     pub(crate) server: server::Server,
     pub(crate) webhooks: server::Webhooks,
+    pub(crate) retention: RetentionPolicy,
+    pub(crate) sync: SyncPolicy,
+    pub(crate) sink: SinkConfig,
 }
 
 /// How a provider is set up. Secrets are looked up when they are needed.
@@ -97,6 +105,9 @@ impl Settings {
             log: LogSettings::of(&file.logging).map_err(wrong)?,
             server: file.server,
             webhooks: file.webhooks,
+            retention: file.retention.policy(),
+            sync: file.sync.policy().map_err(wrong)?,
+            sink: file.sink.config().map_err(wrong)?,
         })
     }
 }

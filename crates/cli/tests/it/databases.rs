@@ -1,6 +1,9 @@
 //! Every scenario on both databases.
 
-use crate::{accounts, cache, calls, logs, operator, receiving, schema, secrets, world::Kind};
+use crate::{
+    accounts, cache, calls, chaos, logs, operator, pruning, receiving, schema, secrets, syncs,
+    world::Kind,
+};
 
 macro_rules! on_both {
     ($($scenario:path as $name:ident),+ $(,)?) => {
@@ -64,6 +67,16 @@ on_both! {
     receiving::killed as what_got_a_2xx_survives_kills,
     receiving::slow as who_is_slow_is_cut_off,
     receiving::operators as operators_see_counts_and_replay,
+    pruning::prunes as what_is_past_its_age_is_pruned,
+    pruning::removal_is_finished as removed_integrations_are_purged,
+    pruning::ages_come_from_the_configuration as ages_come_from_the_configuration,
+    syncs::a_file as a_sync_delivers_to_a_file_and_then_only_what_changed,
+    syncs::standard_output as a_sync_delivers_to_standard_output,
+    syncs::workers as workers_deliver_what_was_enumerated_and_drain_when_stopped,
+    syncs::poison as a_poison_item_holds_the_cursor_until_it_is_retried,
+    syncs::skipping as a_skipped_item_lets_the_cursor_go,
+    syncs::no_overlap as one_integration_is_never_synced_twice_at_once,
+    chaos::nothing_is_lost as nothing_is_lost_whoever_is_killed,
     secrets::nowhere as the_token_is_found_nowhere,
     secrets::wrong_key as another_key_exits_5,
     secrets::sources as credentials_come_from_file_variable_and_input,

@@ -9,12 +9,16 @@
 mod accounts;
 mod cache;
 mod calls;
+mod chaos;
 mod databases;
 mod logs;
 mod operator;
+mod pruning;
 mod receiving;
 mod schema;
 mod secrets;
 mod server;
+mod sink_server;
+mod syncs;
 mod usage;
 mod world;

@@ -6,9 +6,14 @@ use std::{
     path::PathBuf,
     process::{Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use integrations::{PgStore, SqliteStore, store::Ports};
+use integrations::{
+    SystemClock,
+    time::{Clock as _, later},
+};
 use integrations_testkit::twin::github::{DEFAULT_TOKEN, GithubTwin};
 use serde_json::Value as Json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
@@ -76,6 +81,11 @@ pub(crate) struct World {
 impl World {
     /// Nothing but an empty database.
     pub(crate) async fn empty(kind: Kind) -> Self {
+        Self::empty_with(kind, GithubTwin::start().await.unwrap())
+    }
+
+    /// The same with another twin.
+    pub(crate) fn empty_with(kind: Kind, twin: GithubTwin) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Every state is seeded anew.
         let random = RandomState::new().build_hasher().finish();
@@ -91,7 +101,7 @@ impl World {
             kind,
             url,
             prefix: format!("t{random:016x}"),
-            twin: GithubTwin::start().await.unwrap(),
+            twin,
             variables: vec![("INTEGRATIONS_KEYS", KEYS.to_owned())],
         };
         world.configure("");
@@ -189,6 +199,42 @@ impl World {
                 sqlx::query(sql).execute(&mut connection).await.unwrap();
                 connection.close().await.unwrap();
             }
+        }
+    }
+
+    /// The text called `cell` of the first row; `None` where there is no row, or it is null.
+    pub(crate) async fn cell(&self, sql: &str) -> Option<String> {
+        let sql = AssertSqlSafe(sql.replace("{p}", &self.prefix));
+        match self.kind {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                let row = sqlx::query(sql).fetch_optional(&mut connection).await;
+                let cell = row.unwrap().and_then(|row| row.get("cell"));
+                connection.close().await.unwrap();
+                cell
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                let row = sqlx::query(sql).fetch_optional(&mut connection).await;
+                let cell = row.unwrap().and_then(|row| row.get("cell"));
+                connection.close().await.unwrap();
+                cell
+            }
+        }
+    }
+
+    /// Returns once the cell holds this. Processes give no other sign than what they write.
+    pub(crate) async fn until(&self, sql: &str, text: &str) {
+        let clock = SystemClock::new();
+        let give_up = later(clock.now(), Duration::from_mins(5));
+        loop {
+            let cell = self.cell(sql).await;
+            if cell.as_deref() == Some(text) {
+                return;
+            }
+            assert!(clock.now() < give_up, "{sql} is {cell:?}");
+            let again = later(clock.now(), Duration::from_millis(50));
+            clock.sleep_until(again).await;
         }
     }
 

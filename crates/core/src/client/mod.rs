@@ -15,6 +15,7 @@ mod install;
 mod kept;
 mod keys;
 mod logging;
+mod mappings;
 mod once;
 mod operate;
 mod operations;

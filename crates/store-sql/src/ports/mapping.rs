@@ -218,6 +218,30 @@ impl<B: Backend> MappingStore for SqlStore<B> {
             .collect())
     }
 
+    async fn resolve_locked(
+        &self,
+        integration_id: IntegrationId,
+        internal_type: &InternalType,
+        external_id: &ExternalId,
+    ) -> Result<Option<Mapping>, StoreError> {
+        // SQLite's transactions that write hold the only lock there is.
+        const LOCK: Template = Template::each(
+            "SELECT id, integration_id, external_id, internal_type, internal_id, source_version, \
+             content_hash, last_seen_run, created_at, updated_at FROM {mappings} \
+             WHERE integration_id = $1 AND internal_type = $2 AND external_id = $3 FOR UPDATE",
+            "SELECT id, integration_id, external_id, internal_type, internal_id, source_version, \
+             content_hash, last_seen_run, created_at, updated_at FROM {mappings} \
+             WHERE integration_id = $1 AND internal_type = $2 AND external_id = $3",
+        );
+        let lock = self
+            .sql(&LOCK)
+            .bind(integration_id)
+            .bind(internal_type)
+            .bind(external_id);
+        let rows = self.backend.read().await?.query(lock).await?;
+        rows.first().map(mapping).transpose()
+    }
+
     async fn reverse(
         &self,
         integration_id: IntegrationId,

@@ -18,7 +18,7 @@ struct Rule {
     /// Rows behind `$1` by id, at most `$2`: whether each is older than `$3`, and whether it may
     /// go.
     walk: Template,
-    /// Deletes those of the rows `$1` that may go still.
+    /// Deletes or empties those of the rows `$1` that may go still.
     delete: Template,
     /// Whether rows age in the order of their ids, so that a young one ends the walk.
     in_order: bool,
@@ -59,7 +59,37 @@ macro_rules! rule {
     };
 }
 
+/// The same for rows that stay and lose what `$set` says.
+macro_rules! emptying {
+    ($table:literal, set: $set:literal, may_go: $may_go:literal) => {
+        Rule {
+            delete: Template::each(
+                concat!(
+                    "UPDATE {",
+                    $table,
+                    "} AS t SET ",
+                    $set,
+                    " WHERE t.id = ANY($1) AND ",
+                    $may_go
+                ),
+                concat!(
+                    "UPDATE {",
+                    $table,
+                    "} AS t SET ",
+                    $set,
+                    " WHERE t.id IN (SELECT value FROM json_each($1)) AND ",
+                    $may_go
+                ),
+            ),
+            ..rule!($table, age: "t.created_at", may_go: $may_go)
+        }
+    };
+}
+
 const REQUESTS: Rule = rule!("requests", age: "t.created_at", may_go: "true");
+const REQUEST_BODIES: Rule = emptying!("requests",
+    set: "request_data = NULL, response_data = NULL",
+    may_go: "(t.request_data IS NOT NULL OR t.response_data IS NOT NULL)");
 const OPERATIONS: Rule = rule!("logs", age: "t.created_at",
     may_go: "(NOT EXISTS (SELECT 1 FROM {sync_items} AS i WHERE i.sync_log_id = t.id \
         AND i.status NOT IN ('success', 'skipped')) \
@@ -69,6 +99,8 @@ const IDEMPOTENCY_KEYS: Rule =
     rule!("idempotency_keys", age: "t.created_at", may_go: "t.state = 'succeeded'");
 const SYNC_ITEMS: Rule =
     rule!("sync_items", age: "t.created_at", may_go: "t.status IN ('success', 'skipped')");
+const ITEM_PAYLOADS: Rule = emptying!("sync_items", set: "payload = NULL",
+    may_go: "(t.status IN ('success', 'skipped') AND t.payload IS NOT NULL)");
 /// Items of a run were made before it ended, which is what an index knows.
 const SYNC_RUNS: Rule = rule!("sync_runs", age: "t.started_at",
     may_go: "(t.state IN ('success', 'partial', 'failed') AND NOT EXISTS (\
@@ -98,6 +130,8 @@ const TOKENS: Rule = Rule {
 fn rule(what: Prunable) -> Option<&'static Rule> {
     Some(match what {
         Prunable::Requests => &REQUESTS,
+        Prunable::RequestBodies => &REQUEST_BODIES,
+        Prunable::ItemPayloads => &ITEM_PAYLOADS,
         Prunable::Operations => &OPERATIONS,
         Prunable::IdempotencyKeys => &IDEMPOTENCY_KEYS,
         Prunable::SyncItems => &SYNC_ITEMS,

@@ -260,6 +260,17 @@ pub async fn ten_thousand_records_resolve_at_once(subject: &Subject) {
     }
 }
 
+pub async fn a_record_to_be_changed_resolves_as_any(subject: &Subject) {
+    let row = subject.integration().await;
+    claim_new(subject, mapping(row.id, "issue-1", "t-1")).await;
+    let mappings = &subject.ports.mappings;
+    for record in ["issue-1", "issue-2"] {
+        let (tickets, id) = (ticket(), external(record));
+        let locked = mappings.resolve_locked(row.id, &tickets, &id).await;
+        assert_eq!(locked.unwrap(), resolve(subject, row.id, record).await);
+    }
+}
+
 // MAP-04, W-MAP-3
 pub async fn an_entity_knows_its_records_oldest_first(subject: &Subject) {
     let row = subject.integration().await;

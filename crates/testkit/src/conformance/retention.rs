@@ -290,6 +290,64 @@ pub async fn operations_of_running_runs_stay(subject: &Subject) {
     assert_eq!(prune_all(subject, Prunable::Operations, 100_000).await, 1);
 }
 
+// W-PRU-3
+pub async fn bodies_of_requests_go_and_the_rows_stay(subject: &Subject) {
+    let integration = subject.integration().await;
+    let with_bodies = |second| {
+        neutral(NewRequest {
+            created_at: at(second),
+            request_data: Some("asked".to_owned()),
+            response_data: Some("answered".to_owned()),
+            ..attempt(integration.id)
+        })
+    };
+    let outcomes = [with_bodies(0), with_bodies(50)];
+    let recorded = subject.ports.journal.record(&outcomes).await.unwrap();
+    assert!(recorded.iter().all(Result::is_ok));
+
+    let (filter, page) = (RequestFilter::default(), whole());
+    let dry_run = PruneBatch {
+        dry_run: true,
+        ..older(Prunable::RequestBodies, 20)
+    };
+    assert_eq!(prune(subject, &dry_run).await.deleted, 1);
+    for emptied in [1, 0] {
+        assert_eq!(
+            prune_all(subject, Prunable::RequestBodies, 20).await,
+            emptied
+        );
+        let log = &subject.ports.requests;
+        let rows = log.query(&filter, &Scope::Operator, &page).await.unwrap();
+        let bodies: Vec<_> = (rows.items.iter())
+            .map(|row| (&row.attempt.request_data, &row.attempt.response_data))
+            .map(|(request, response)| (request.is_some(), response.is_some()))
+            .collect();
+        assert_eq!(bodies, [(false, false), (true, true)]);
+    }
+}
+
+pub async fn payloads_of_resolved_items_go_and_the_rows_stay(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let items = vec![version("done", 1), version("stuck", 2)];
+    feed.sync(items, &["stuck"], 0).await;
+
+    assert_eq!(prune_all(subject, Prunable::ItemPayloads, 100_000).await, 1);
+    assert_eq!(prune_all(subject, Prunable::ItemPayloads, 100_000).await, 0);
+
+    let (filter, page) = (ItemFilter::default(), whole());
+    let syncs = &subject.ports.syncs;
+    let rows = syncs
+        .list_items(&filter, &Scope::Operator, &page, at(0))
+        .await;
+    let has_payload = |status: ItemStatus| {
+        let rows = &rows.as_ref().unwrap().items;
+        let row = rows.iter().find(|row| row.status == status);
+        row.unwrap().payload.is_some()
+    };
+    assert!(!has_payload(ItemStatus::Success));
+    assert!(has_payload(ItemStatus::Failed));
+}
+
 // W-WH-8
 pub async fn only_processed_webhooks_go_and_duplicates_with_them(subject: &Subject) {
     let keyed = |name| delivery(None, Some(name));

@@ -228,6 +228,7 @@ macro_rules! __conformance_cases {
             records_differ_by_every_character
             records_resolve_in_the_order_asked_for
             ten_thousand_records_resolve_at_once
+            a_record_to_be_changed_resolves_as_any
             an_entity_knows_its_records_oldest_first
             a_record_moves_whatever_it_is
             a_free_record_is_moved_to
@@ -540,6 +541,8 @@ macro_rules! __conformance_cases {
             only_ended_runs_without_items_go
             operations_of_unresolved_items_stay
             operations_of_running_runs_stay
+            bodies_of_requests_go_and_the_rows_stay
+            payloads_of_resolved_items_go_and_the_rows_stay
             only_processed_webhooks_go_and_duplicates_with_them
             a_key_whose_first_delivery_went_is_new_again
             cached_answers_go_once_they_may_not_be_served

@@ -71,6 +71,17 @@ impl MappingStore for MemoryStore {
             .collect())
     }
 
+    async fn resolve_locked(
+        &self,
+        integration_id: IntegrationId,
+        internal_type: &InternalType,
+        external_id: &ExternalId,
+    ) -> Result<Option<Mapping>, StoreError> {
+        let mut state = self.lock();
+        let row = find_mut(&mut state, integration_id, internal_type, external_id);
+        Ok(row.map(|row| row.clone()))
+    }
+
     async fn reverse(
         &self,
         integration_id: IntegrationId,

@@ -80,6 +80,14 @@ fn walk(state: &State, batch: &PruneBatch) -> Result<Walk, StoreError> {
         Prunable::Requests => steps(&state.requests, batch, |row| {
             Step::by_age(old(row.attempt.created_at), true)
         }),
+        Prunable::RequestBodies => steps(&state.requests, batch, |row| {
+            let has_one = row.attempt.request_data.is_some() || row.attempt.response_data.is_some();
+            Step::by_age(old(row.attempt.created_at), has_one)
+        }),
+        Prunable::ItemPayloads => steps(&state.items, batch, |row| {
+            let may_go = row.item.status.is_resolved() && row.item.payload.is_some();
+            Step::by_age(old(row.item.created_at), may_go)
+        }),
         Prunable::Operations => {
             let mut held: BTreeSet<_> = (state.items.values())
                 .filter(|row| !row.item.status.is_resolved())
@@ -169,6 +177,17 @@ fn delete(state: &mut State, batch: &PruneBatch, id: i64) -> u64 {
         }
         _ if batch.dry_run => return 1,
         Prunable::Requests => drop(state.requests.remove(id)),
+        Prunable::RequestBodies => {
+            if let Some(row) = state.requests.get_mut(id) {
+                row.attempt.request_data = None;
+                row.attempt.response_data = None;
+            }
+        }
+        Prunable::ItemPayloads => {
+            if let Some(row) = state.items.get_mut(id) {
+                row.item.payload = None;
+            }
+        }
         Prunable::Operations => delete_operation(state, LogId(id)),
         Prunable::IdempotencyKeys => drop(state.reservations.remove(id)),
         Prunable::SyncItems => drop(state.items.remove(id)),

@@ -16,20 +16,27 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 
 async fn issue_events(State(shared): State<Arc<Shared>>, listing: Listing) -> Response {
     let data = shared.data();
+    // Only what is on the page is rendered: a list of many pages would take the square of it.
     let events: Vec<_> = data
         .events()
-        .filter_map(|event| shared.shapes().issue_event(&data, event))
+        .filter(|event| event.kind.is_issue_event())
         .collect();
-    listing.page(&shared, "/issues/events", &events, Value::clone)
+    listing.page(&shared, "/issues/events", &events, |event| {
+        let shape = shared.shapes().issue_event(&data, event);
+        shape.unwrap_or(Value::Null)
+    })
 }
 
 async fn activity(State(shared): State<Arc<Shared>>, listing: Listing) -> Response {
     let data = shared.data();
     let events: Vec<_> = data
         .events()
-        .filter_map(|event| shared.shapes().activity(&data, event))
+        .filter(|event| event.kind.is_activity())
         .collect();
-    let mut response = listing.page(&shared, "/events", &events, Value::clone);
+    let mut response = listing.page(&shared, "/events", &events, |event| {
+        let shape = shared.shapes().activity(&data, event);
+        shape.unwrap_or(Value::Null)
+    });
     response
         .headers_mut()
         .insert("x-poll-interval", HeaderValue::from_static("60"));

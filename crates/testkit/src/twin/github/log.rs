@@ -165,6 +165,7 @@ impl Drop for Entry<'_> {
         if let Some(request) = entries
             .requests
             .iter_mut()
+            .rev()
             .find(|r| r.started == self.started)
         {
             request.ended = Some(ended);

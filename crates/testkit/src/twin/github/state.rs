@@ -94,6 +94,18 @@ pub(super) enum EventKind {
     Commented(u64),
 }
 
+impl EventKind {
+    /// Whether the list of an issue's events has it.
+    pub(super) const fn is_issue_event(&self) -> bool {
+        !matches!(self, Self::Opened | Self::Commented(_))
+    }
+
+    /// Whether the list of what happened in the repository has it.
+    pub(super) const fn is_activity(&self) -> bool {
+        !matches!(self, Self::Renamed { .. } | Self::Labeled(_))
+    }
+}
+
 /// What it takes to open an issue.
 #[derive(Debug, Default)]
 pub(super) struct NewIssue {
