@@ -54,6 +54,14 @@ pub enum FieldError {
         /// What it must be.
         expected: &'static str,
     },
+    /// Against a rule of its own.
+    #[error("`{name}`: {rule}")]
+    Rule {
+        /// The field.
+        name: String,
+        /// What is wrong, and what to do.
+        rule: String,
+    },
     /// Of another form.
     #[error("`{name}` must match `{pattern}`")]
     Pattern {
