@@ -12,9 +12,7 @@ use std::{
 };
 
 use integrations_core::value::TablePrefix;
-use sea_query::{
-    ArrayType, PostgresQueryBuilder, QueryStatementWriter, SqliteQueryBuilder, Value,
-};
+use sea_query::{ArrayType, PostgresQueryBuilder, QueryStatementWriter, SqliteQueryBuilder, Value};
 use serde_json::Value as Json;
 
 use crate::{bind::Bind, dialect::Dialect};
@@ -79,6 +77,14 @@ impl Statement {
     #[must_use]
     pub fn bind<T: Bind>(mut self, value: T) -> Self {
         self.values.push(T::value(Some(value), self.dialect));
+        self
+    }
+
+    /// The same, planned for the values it runs with: a plan that was kept knows neither how long
+    /// its lists are nor how large a table has become, and may read all of it.
+    #[must_use]
+    pub fn planned_anew(mut self) -> Self {
+        self.persistent = false;
         self
     }
 

@@ -1,6 +1,6 @@
 //! [`SqlStore`]: the storage ports over a [`Backend`].
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicI64};
 
 use integrations_core::{
     store::{Batch, Rejected, StoreError},
@@ -25,6 +25,8 @@ pub struct SqlStore<B> {
     pub(crate) ids: Arc<IdBlocks>,
     /// Whose turn it is at a claim on items.
     pub(crate) rotation: Arc<Rotation>,
+    /// The integration whose deliveries were claimed last; the next claim begins behind it.
+    pub(crate) webhooks_served: Arc<AtomicI64>,
 }
 
 impl<B> std::fmt::Debug for SqlStore<B> {
@@ -44,6 +46,7 @@ impl<B: Backend> SqlStore<B> {
             statements: Arc::new(Statements::new(B::DIALECT, prefix)),
             ids: Arc::new(IdBlocks::new()),
             rotation: Arc::default(),
+            webhooks_served: Arc::default(),
         }
     }
 
@@ -55,6 +58,7 @@ impl<B: Backend> SqlStore<B> {
             statements: Arc::clone(&self.statements),
             ids: Arc::new(ids),
             rotation: Arc::clone(&self.rotation),
+            webhooks_served: Arc::clone(&self.webhooks_served),
         }
     }
 

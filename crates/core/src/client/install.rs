@@ -12,11 +12,15 @@ use crate::{
     entropy::{EntropyError, EntropyExt as _},
     event::EventKind,
     integration::{Integration, IntegrationFilter, NewIntegration, Owner, Scope},
-    provider::{Account, Credentials, FieldError, Registered},
+    provider::{Account, Credentials, FieldError, ProviderError, Registered},
     store::{PageRequest, StoreError},
     time::later,
     value::{IntegrationName, ProviderKey},
+    webhook::InvalidSecret,
 };
+
+/// The credential that webhooks are signed with, unless a provider answers otherwise.
+const WEBHOOK_SECRET: &str = "webhook_secret";
 
 /// An account to install, as somebody typed it.
 #[derive(Clone, Debug)]
@@ -115,6 +119,8 @@ impl ScopedClient {
         };
         let metadata = (!metadata.is_empty()).then_some(Json::Object(metadata));
         check_account(registered, metadata.as_ref(), &credentials).map_err(InstallError::Fields)?;
+        check_webhooks(registered, &install.credentials, metadata.as_ref())
+            .map_err(|error| InstallError::Fields(vec![error]))?;
         let interval = install
             .sync_interval_minutes
             .or_else(|| registered.provider.default_sync_interval());
@@ -301,5 +307,51 @@ pub(super) fn check_credentials(
     for (name, value) in given {
         credentials.set(name.clone(), value.clone());
     }
+    check_webhook_secrets(registered, &credentials)?;
     Ok(credentials)
+}
+
+/// Refuses secrets of webhooks that would verify nothing.
+fn check_webhook_secrets(
+    registered: &Registered,
+    credentials: &Credentials,
+) -> Result<(), Vec<FieldError>> {
+    let none = Credentials::new();
+    let account = Account::new(None, credentials, &none);
+    let source = registered.provider.webhook_source();
+    match source.and_then(|source| source.secrets(&account)) {
+        Some(Err(error)) => Err(vec![FieldError::Rule {
+            name: WEBHOOK_SECRET.to_owned(),
+            rule: error.to_string(),
+        }]),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what only somebody who installs can mean wrongly: a secret that is there and blank, and
+/// settings that make no scheme.
+fn check_webhooks(
+    registered: &Registered,
+    given: &BTreeMap<String, SecretString>,
+    metadata: Option<&Json>,
+) -> Result<(), FieldError> {
+    let Some(source) = registered.provider.webhook_source() else {
+        return Ok(());
+    };
+    let secret = given.get(WEBHOOK_SECRET);
+    if secret.is_some_and(|secret| secret.expose_secret().trim().is_empty()) {
+        return Err(FieldError::Rule {
+            name: WEBHOOK_SECRET.to_owned(),
+            rule: InvalidSecret::Blank.to_string(),
+        });
+    }
+    let none = Credentials::new();
+    let account = Account::new(metadata, &none, &none);
+    match source.scheme(&account) {
+        Err(ProviderError::Metadata(name)) => Err(FieldError::Rule {
+            name: name.to_owned(),
+            rule: "it makes no signature scheme".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }

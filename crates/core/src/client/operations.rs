@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde_json::{Map, Value as Json};
 
-use super::{ControlError, IntegrationHandle, Shared, connection::redactor};
+use super::{ControlError, IntegrationHandle, Shared};
 use crate::{
     event::EventKind,
     id::LogId,
@@ -232,7 +232,7 @@ impl OperationDraft {
             Some(registered) => {
                 let opened = shared.open_credentials(&row).await.unwrap_or_default();
                 let account = Account::of(&row, &opened, &registered.settings.application);
-                redactor(registered, &account)
+                shared.redactor(registered, &account)
             }
             None => Redactor::new(Vec::new(), &[]),
         };

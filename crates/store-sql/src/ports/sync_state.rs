@@ -265,7 +265,10 @@ impl<B: Backend> SqlStore<B> {
                 .bind(item.checkpoint.as_ref().map_or("", |order| order.as_str()))
                 .bind(digest)
         };
-        let records: Vec<_> = changes.resolutions().map(|(_, item)| record(item)).collect();
+        let records: Vec<_> = changes
+            .resolutions()
+            .map(|(_, item)| record(item))
+            .collect();
         let runs = (changes.recount.iter())
             .map(|(run, counts)| {
                 self.row()

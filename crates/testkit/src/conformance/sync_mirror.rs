@@ -190,8 +190,10 @@ impl Side {
                         open,
                         finalisable,
                     } => {
-                        let answers: Vec<String> =
-                            items.into_iter().map(|item| self.added(item.unwrap())).collect();
+                        let answers: Vec<String> = items
+                            .into_iter()
+                            .map(|item| self.added(item.unwrap()))
+                            .collect();
                         format!("{answers:?} {open} {finalisable}")
                     }
                 }
@@ -236,7 +238,10 @@ impl Side {
             }
             Step::Renew(token, items) => {
                 let ids: Vec<_> = items.iter().map(|item| self.items[*item]).collect();
-                let lost = syncs.renew_items(*token, &ids, at(now + LEASE)).await.unwrap();
+                let lost = syncs
+                    .renew_items(*token, &ids, at(now + LEASE))
+                    .await
+                    .unwrap();
                 let lost: Vec<_> = lost.iter().map(|id| place(&self.items, id)).collect();
                 format!("{lost:?}")
             }
@@ -282,7 +287,10 @@ impl Side {
                 let found = syncs.find_run(id, &Scope::Operator).await.unwrap().unwrap();
                 let of = place(&self.integrations, &found.integration_id);
                 let fence = self.fences[usize::try_from(of).unwrap()];
-                format!("{:?}", syncs.advance_cursor(id, fence, at(now)).await.unwrap())
+                format!(
+                    "{:?}",
+                    syncs.advance_cursor(id, fence, at(now)).await.unwrap()
+                )
             }
             Step::SetCursor(of, name, cursor) => {
                 let (of, name) = (self.integrations[*of], stream(STREAMS[*name]));
@@ -410,7 +418,8 @@ fn next_step(dice: &mut Dice, rows: &Rows, tokens: &mut Vec<Uid>) -> Step {
                 2 => ItemOutcome::PutBack { at: at(0) },
                 _ => ItemOutcome::Succeeded,
             };
-            let token = |dice: &mut Dice| tokens[tokens.len() - 1 - dice.below(tokens.len().min(3))];
+            let token =
+                |dice: &mut Dice| tokens[tokens.len() - 1 - dice.below(tokens.len().min(3))];
             let settled = (0..items).filter(|_| !dice.one_in(3)).collect::<Vec<_>>();
             Step::Settle(
                 settled

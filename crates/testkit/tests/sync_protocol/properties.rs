@@ -31,8 +31,8 @@ pub(crate) fn names() -> [&'static str; 6] {
 pub(crate) fn all() -> Vec<Property<Sync>> {
     vec![
         Property::always(CURSOR, |model: &Sync, world: &World| {
-            let mut passed = (model.upstream.iter())
-                .filter(|version| Some(version.checkpoint) <= world.cursor);
+            let mut passed =
+                (model.upstream.iter()).filter(|version| Some(version.checkpoint) <= world.cursor);
             passed.all(|version| is_done(world, *version))
         }),
         Property::always(ENDS, |model: &Sync, world: &World| drains(model, world)),
@@ -105,7 +105,11 @@ fn drains(model: &Sync, world: &World) -> bool {
     }
     world.open(model.upstream, model.sorted);
     finish(model, &mut world);
-    let last = model.upstream.iter().map(|version| version.checkpoint).max();
+    let last = model
+        .upstream
+        .iter()
+        .map(|version| version.checkpoint)
+        .max();
     world.running().is_none() && world.cursor == last
 }
 
