@@ -5,7 +5,7 @@ use std::{
     io::{self, Read as _},
 };
 
-use integrations::client::{Answer, Call, IntegrationHandle};
+use integrations::client::{Answer, Call, IntegrationHandle, LogMode};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -28,7 +28,10 @@ pub(super) async fn run(context: &Context, args: RequestArgs) -> Outcome {
         &args.header,
         body,
     );
-    let (answer, error) = match call.send().await {
+    // A process that makes one call waits for its row, whatever others do.
+    let sent = call.log(LogMode::Durable).send().await;
+    client.shutdown().await;
+    let (answer, error) = match sent {
         Ok(answer) => (answer, None),
         Err(error) => {
             let exit = exit_of_call(&error);
