@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use integrations::client::{Answer, AnswerSource, Call, IntegrationHandle};
+use integrations::client::{Answer, AnswerSource, Call, IntegrationHandle, LogMode};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -22,7 +22,8 @@ pub(super) async fn run(context: &Context, args: RequestArgs) -> Outcome {
     let client = context.client().await?;
     let handle = client.operator().integration(args.id);
     let call = put_together(&handle, &args, body);
-    let sent = call.send().await;
+    // A process that makes one call waits for its row, whatever others do.
+    let sent = call.log(LogMode::Durable).send().await;
     // Hits are counted in the process, and written when it ends.
     client.shutdown().await;
     let (answer, error) = match sent {

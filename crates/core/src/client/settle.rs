@@ -78,7 +78,7 @@ impl Shared {
         let circuit = outcome.circuit;
         let left = Left {
             provider: integration.provider.clone(),
-            outcome,
+            outcome: Box::new(outcome),
         };
         match self.recorder.record(left, mode).await {
             Ok(recorded) => Ok(recorded.and_then(|recorded| recorded.id)),

@@ -96,7 +96,7 @@ pub struct LogCounts {
 #[derive(Debug)]
 pub(in crate::client) struct Left {
     pub(in crate::client) provider: ProviderKey,
-    pub(in crate::client) outcome: CallOutcome,
+    pub(in crate::client) outcome: Box<CallOutcome>,
 }
 
 /// An outcome is not on record, or not yet.

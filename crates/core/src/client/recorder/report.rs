@@ -124,7 +124,7 @@ impl Reporter {
     }
 
     /// An outcome that was kept, or should have been, is lost.
-    pub(super) fn dropped(&self, left: &Left) {
+    pub(super) fn dropped(left: &Left) {
         let attempt = &left.outcome.attempt;
         tracing::error!(
             provider = %left.provider,

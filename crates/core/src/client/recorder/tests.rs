@@ -175,7 +175,7 @@ fn named(name: &str) -> Left {
     };
     Left {
         provider: ProviderKey::new("acme").unwrap(),
-        outcome: CallOutcome {
+        outcome: Box::new(CallOutcome {
             attempt,
             logged: true,
             health: HealthVerdict::Success,
@@ -183,7 +183,7 @@ fn named(name: &str) -> Left {
             authorization: None,
             circuit: None,
             completion: None,
-        },
+        }),
     }
 }
 

@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use super::{
     Inner, Left, Unrecorded, Waiter,
     line::{Entry, Work},
+    report::Reporter,
 };
 use crate::{
     request::{CallOutcome, Recorded},
@@ -62,12 +63,14 @@ impl Writer {
         let (mut owners, mut outcomes) = (Vec::new(), Vec::with_capacity(batch.len()));
         for entry in batch {
             owners.push((entry.left.provider, entry.waiter));
-            outcomes.push(entry.left.outcome);
+            outcomes.push(*entry.left.outcome);
         }
         let attempted = self.attempt(&outcomes).await;
         let entries = owners.into_iter().zip(outcomes);
-        let entries =
-            entries.map(|((provider, waiter), outcome)| (Left { provider, outcome }, waiter));
+        let entries = entries.map(|((provider, waiter), outcome)| {
+            let outcome = Box::new(outcome);
+            (Left { provider, outcome }, waiter)
+        });
         match attempted {
             Attempted::Answered(Ok(answers)) => self.inner.taken(entries, answers),
             Attempted::Answered(Err(error)) => self.inner.failed(entries, &error.to_string()),
@@ -144,7 +147,7 @@ impl Inner {
     /// Keeps an outcome until the store is back, or says that it is lost.
     fn keep(&self, left: Left) {
         if let Err(lost) = self.line.keep(left) {
-            self.reporter.dropped(&lost);
+            Reporter::dropped(&lost);
         }
     }
 
