@@ -132,13 +132,13 @@ impl WebhookSource for Postmark {
     /// Postmark numbers no deliveries. What happens to a message once is told apart by the message;
     /// opens and clicks happen again and again, and each counts (W-WH-14).
     fn describe(&self, _scheme: &SignatureScheme, delivery: &Inbound<'_>) -> Description {
-        let record: Record = delivery.json().unwrap_or_default();
-        let Record {
+        let body: Body = delivery.json().unwrap_or_default();
+        let Body {
             record_type,
             id,
             message_id,
             recipient,
-        } = record;
+        } = body;
         let about = match record_type.as_deref() {
             Some("Bounce" | "SpamComplaint") => id.map(|id| id.to_string()),
             Some("Delivery") => message_id
@@ -163,7 +163,7 @@ impl WebhookSource for Postmark {
 /// What the bodies of all webhooks have in common, and what tells them apart.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-struct Record {
+struct Body {
     record_type: Option<String>,
     #[serde(rename = "ID")]
     id: Option<i64>,

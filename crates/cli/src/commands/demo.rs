@@ -2,24 +2,28 @@
 
 mod calls;
 mod syncs;
+mod webhook;
 
 use std::sync::Arc;
 
 use integrations::{
     client::{Install, IntegrationClient, IntegrationHandle, ProbeReport},
+    entropy::EntropyExt as _,
     integration::{Integration, IntegrationFilter, Scope},
+    keys::SystemEntropy,
     provider::Provider,
     providers::github::Github,
     request::{Request, RequestFilter},
     store::{PageRequest, Ports},
     time::Clock,
     value::{IntegrationName, ProviderKey},
+    webhook::Webhook,
 };
 use integrations_testkit::twin::github::{DEFAULT_TOKEN, GithubTwin};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{requests, view};
+use super::{requests, view, webhooks};
 use crate::{
     args::Format,
     config::{ProviderConfig, Settings},
@@ -55,7 +59,8 @@ pub(super) async fn run(context: &Context) -> Outcome {
          AES-256-GCM, and then stored.",
     )?;
     let twin = start_twin(&*ports.clock).await?;
-    let client = connect(context, ports.clone(), settings, &twin).await?;
+    let webhook_secret = random_secret()?;
+    let client = connect(context, ports.clone(), settings, &twin, &webhook_secret).await?;
     let integration = installed(&client).await?;
     show.account(&integration)?;
 
@@ -78,12 +83,21 @@ pub(super) async fn run(context: &Context) -> Outcome {
     for line in syncs::make(&client, integration.id, &twin).await? {
         show.say(&line)?;
     }
+
+    show.step(
+        "5. Webhooks",
+        "A delivery is verified over its exact bytes, stored, and only then answered. The same again \
+         is a duplicate; what is not genuine is refused, and never stored.",
+    )?;
+    for line in webhook::deliver(&client, &integration, &twin, &webhook_secret).await? {
+        show.say(&line)?;
+    }
     twin.shutdown().await;
 
     show.step(
-        "5. What was recorded",
-        "One row for each attempt. A body that is not text becomes a marker with its length and \
-         SHA-256.",
+        "6. What was recorded",
+        "One row for each attempt and each delivery. A body that is not text becomes a marker with \
+         its length and SHA-256.",
     )?;
     let filter = RequestFilter {
         integration_id: Some(integration.id),
@@ -95,10 +109,18 @@ pub(super) async fn run(context: &Context) -> Outcome {
         .query(&filter, &Scope::Operator, &PageRequest::oldest(100))
         .await?
         .items;
+    let received = webhook::received(&client, &integration, began).await?;
     let integration = row_of(&handle).await?;
-    show.recorded(&recorded, &integration, context)?;
+    show.recorded(&recorded, &received, &integration, context)?;
     show.next(url, &integration, &recorded)?;
     Ok(Exit::Done)
+}
+
+/// A secret for webhooks that nobody has seen.
+fn random_secret() -> Outcome<SecretString> {
+    let random = SystemEntropy::new().uid();
+    let random = random.map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(SecretString::from(random.to_string()))
 }
 
 async fn start_twin(clock: &dyn Clock) -> Outcome<GithubTwin> {
@@ -112,11 +134,14 @@ async fn connect(
     ports: Ports,
     mut settings: Settings,
     twin: &GithubTwin,
+    webhook_secret: &SecretString,
 ) -> Outcome<IntegrationClient> {
     let url = twin.base_url().parse();
     let url = url.map_err(|_| Failure::failed("the stand-in has no usable URL"))?;
     let github = Github::default();
-    settings.providers = [(github.key(), ProviderConfig::at(url))].into();
+    // One for all of the application's accounts, so it need not be stored with any of them.
+    let config = ProviderConfig::at(url).with_application("webhook_secret", webhook_secret);
+    settings.providers = [(github.key(), config)].into();
     let providers: [Arc<dyn Provider>; 1] = [Arc::new(github)];
     context.client_over(ports, &settings, &providers).await
 }
@@ -201,15 +226,19 @@ impl Show {
     fn recorded(
         &self,
         recorded: &[Request],
+        received: &[Webhook],
         integration: &Integration,
         context: &Context,
     ) -> Outcome<()> {
         let rows: Vec<Row> = recorded.iter().map(requests::row).collect();
+        let deliveries: Vec<Row> = received.iter().map(webhooks::row).collect();
         if !self.is_table() {
             let calls: Vec<_> = rows.into_iter().map(|row| row.json).collect();
+            let deliveries: Vec<_> = deliveries.into_iter().map(|row| row.json).collect();
             let json = json!({
                 "integration": view::integration_json(integration, None),
                 "requests": calls,
+                "webhooks": deliveries,
             });
             return self.0.record(&[], &json);
         }
@@ -222,6 +251,8 @@ impl Show {
         ];
         let answers: Vec<Row> = recorded.iter().map(answer).collect();
         self.0.rows(&columns, &answers, true)?;
+        self.line("")?;
+        self.0.rows(&webhooks::COLUMNS, &deliveries, true)?;
         self.line("")?;
         let health = &integration.health;
         self.say(&format!(
@@ -243,6 +274,7 @@ impl Show {
             "list".to_owned(),
             format!("show {}", integration.id),
             "requests --status failed".to_owned(),
+            "webhooks".to_owned(),
             "keys list".to_owned(),
         ];
         commands.extend(

@@ -127,6 +127,13 @@ impl ProviderConfig {
         }
     }
 
+    /// The same with an application credential.
+    pub(crate) fn with_application(mut self, name: &str, value: &SecretString) -> Self {
+        let value = Secret::Text(value.clone());
+        self.application.insert(name.to_owned(), value);
+        self
+    }
+
     /// The names of the application credentials.
     pub(crate) fn application_names(&self) -> impl Iterator<Item = &str> {
         self.application.keys().map(String::as_str)

@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    server::{Answer, Serving, answer, github_signature, hex, hmac, send},
+    server::{Answer, Serving, answer, github_signature, hmac, send},
     world::{Kind, World},
 };
 
@@ -250,7 +250,10 @@ pub(crate) async fn handshakes(kind: Kind) {
     let now = String::from_utf8(now.stdout).unwrap();
     let now = now.trim();
     let signed = format!("v0:{now}:{body}");
-    let signature = format!("v0={}", hex(&hmac(SECRET.as_bytes(), signed.as_bytes())));
+    let signature = format!(
+        "v0={}",
+        hex::encode(hmac(SECRET.as_bytes(), signed.as_bytes()))
+    );
     let headers = [
         ("x-slack-request-timestamp", now),
         ("x-slack-signature", &*signature),

@@ -125,11 +125,16 @@ pub(crate) fn send(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Option<Answer> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    let mut head = vec![
+        format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close"),
+        format!("content-length: {}", body.len()),
+    ];
+    head.extend(
+        headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}")),
+    );
+    let head = head.join("\r\n") + "\r\n\r\n";
     let mut stream = TcpStream::connect(to).ok()?;
     stream.write_all(head.as_bytes()).ok()?;
     // A body that nobody wants may not be sent to its end.
@@ -153,7 +158,7 @@ pub(crate) fn answer(stream: &mut TcpStream) -> Option<Answer> {
 
 /// GitHub's signature of a body, by RFC 2104 and nothing of ours.
 pub(crate) fn github_signature(secret: &str, body: &[u8]) -> String {
-    format!("sha256={}", hex(&hmac(secret.as_bytes(), body)))
+    format!("sha256={}", hex::encode(hmac(secret.as_bytes(), body)))
 }
 
 /// HMAC-SHA256 of a key no longer than a block.
@@ -170,10 +175,6 @@ pub(crate) fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
         .chain_update(inner.finalize())
         .finalize()
         .to_vec()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
