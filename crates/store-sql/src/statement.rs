@@ -12,9 +12,7 @@ use std::{
 };
 
 use integrations_core::value::TablePrefix;
-use sea_query::{
-    ArrayType, PostgresQueryBuilder, QueryStatementWriter, SqliteQueryBuilder, Value,
-};
+use sea_query::{ArrayType, PostgresQueryBuilder, QueryStatementWriter, SqliteQueryBuilder, Value};
 use serde_json::Value as Json;
 
 use crate::{bind::Bind, dialect::Dialect};

@@ -99,7 +99,10 @@ impl Database {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
         let mut snapshot = pool.begin_with(begin).await.expect("a transaction");
         let look = "SELECT count(*) FROM pg_class";
-        sqlx::query(look).execute(&mut *snapshot).await.expect("a look");
+        sqlx::query(look)
+            .execute(&mut *snapshot)
+            .await
+            .expect("a look");
         snapshot
     }
 
@@ -107,12 +110,13 @@ impl Database {
         let Plain::Postgres(pool) = &self.plain else {
             return;
         };
-        let tables: Vec<(String,)> =
-            sqlx::query_as("SELECT tablename::text FROM pg_tables WHERE starts_with(tablename, $1)")
-                .bind(&self.prefix)
-                .fetch_all(pool)
-                .await
-                .expect("the tables");
+        let tables: Vec<(String,)> = sqlx::query_as(
+            "SELECT tablename::text FROM pg_tables WHERE starts_with(tablename, $1)",
+        )
+        .bind(&self.prefix)
+        .fetch_all(pool)
+        .await
+        .expect("the tables");
         for (table,) in tables {
             let sql = format!("DROP TABLE IF EXISTS \"{table}\" CASCADE");
             let dropped = sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await;

@@ -142,7 +142,9 @@ impl<B: OwnCommit> SqlStore<B> {
             unresolved_order = lowest(order(&row, "waiting")?, order(&row, "failed")?);
         }
         let mut resolved_below = None;
-        if let Some(unresolved) = unresolved_order.as_ref().filter(|u| Some(*u) <= covered.as_ref())
+        if let Some(unresolved) = unresolved_order
+            .as_ref()
+            .filter(|u| Some(*u) <= covered.as_ref())
         {
             let resolved = self
                 .sql(&RESOLVED)

@@ -89,9 +89,7 @@ impl<B: OwnCommit> SqlStore<B> {
                 continue;
             }
             let statement = self.sql(&WITHIN).bind_numbers(&ids);
-            let rows = session
-                .query(statement.bind_scope(&decision.scope))
-                .await?;
+            let rows = session.query(statement.bind_scope(&decision.scope)).await?;
             let items: BTreeSet<SyncItemId> = (rows.iter())
                 .map(|row| row.get("id"))
                 .collect::<Result<_, _>>()?;

@@ -58,7 +58,11 @@ impl<B: OwnCommit> SqlStore<B> {
         else {
             return Ok(PageAdded::FenceLost);
         };
-        let sound = page.items.iter().zip(&fits).filter(|(_, fits)| fits.is_ok());
+        let sound = page
+            .items
+            .iter()
+            .zip(&fits)
+            .filter(|(_, fits)| fits.is_ok());
         let known = self
             .look_up(&mut *session, &run, sound.map(|(new, _)| new))
             .await?;
@@ -181,7 +185,10 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(plan.run.log_id)
             .bind(page.now);
         session.execute(moves).await?;
-        let restarted = plan.requeued.iter().filter(|(item, _)| item.lease.is_none());
+        let restarted = plan
+            .requeued
+            .iter()
+            .filter(|(item, _)| item.lease.is_none());
         let restarted = restarted.map(|(item, index)| {
             let (encoding, text) = payload::encode(&page.items[*index].payload);
             self.row().bind(item.id).bind(&*text).bind(encoding)

@@ -132,7 +132,9 @@ impl Rotation {
         }
         let mut lowest: HashMap<IntegrationId, DateTime<Utc>> = HashMap::new();
         for item in claimed {
-            let from = lowest.entry(item.integration_id).or_insert(item.available_at);
+            let from = lowest
+                .entry(item.integration_id)
+                .or_insert(item.available_at);
             *from = (*from).min(item.available_at);
         }
         for (id, from) in lowest {

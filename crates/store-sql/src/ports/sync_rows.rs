@@ -100,7 +100,10 @@ pub(super) fn item_at(row: &Row, now: DateTime<Utc>) -> Result<SyncItem, StoreEr
 }
 
 /// The order of a checkpoint.
-pub(super) fn order(row: &Row, column: &'static str) -> Result<Option<CheckpointOrder>, StoreError> {
+pub(super) fn order(
+    row: &Row,
+    column: &'static str,
+) -> Result<Option<CheckpointOrder>, StoreError> {
     let text: Option<String> = row.get(column)?;
     Ok(text.map(CheckpointOrder::from_text))
 }

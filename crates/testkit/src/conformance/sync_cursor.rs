@@ -141,7 +141,8 @@ pub async fn a_run_finalised_again_passes_no_gap_of_a_later_one(subject: &Subjec
     feed.win_lease(3600).await;
     let later = feed.open(3600).await;
     let next = PageEnd::Continue(2.into());
-    feed.add(later.id, vec![version("c", 100)], next, 3600).await;
+    feed.add(later.id, vec![version("c", 100)], next, 3600)
+        .await;
     feed.work_but(&[], 3600).await;
 
     feed.skip(stored(&added)[1], 3601).await;

@@ -262,15 +262,24 @@ pub async fn a_stream_that_ends_leaves_the_sync_to_the_others(subject: &Subject)
 
     let early = feed.end(first.id, 1).await;
 
-    assert_eq!((early.next_sync_at, early.consecutive_sync_failures), (Some(at(0)), 0));
+    assert_eq!(
+        (early.next_sync_at, early.consecutive_sync_failures),
+        (Some(at(0)), 0)
+    );
     let integration = feed.integration().await;
     assert_eq!(integration.next_sync_at, Some(at(0)), "still due");
     assert!(integration.sync_lease.is_some());
     comments.add(second.id, vec![], PageEnd::Complete, 2).await;
     let end = comments.end(second.id, 2).await;
     assert_eq!(end.run.state, RunState::Success);
-    assert_eq!(end.consecutive_sync_failures, 1, "one of its streams failed");
-    assert_eq!(end.next_sync_at, Some(minutes_after(2, INTERVAL_MINUTES.into())));
+    assert_eq!(
+        end.consecutive_sync_failures, 1,
+        "one of its streams failed"
+    );
+    assert_eq!(
+        end.next_sync_at,
+        Some(minutes_after(2, INTERVAL_MINUTES.into()))
+    );
     let integration = feed.integration().await;
     assert_eq!(integration.last_synced_at, None);
     assert_eq!(integration.sync_lease, None);

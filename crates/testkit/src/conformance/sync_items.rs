@@ -230,7 +230,11 @@ pub async fn content_that_comes_back_is_a_new_version(subject: &Subject) {
             .await;
         handled.push(id);
     }
-    assert_eq!(handled.last(), Some(&latest), "what is there now comes last");
+    assert_eq!(
+        handled.last(),
+        Some(&latest),
+        "what is there now comes last"
+    );
 }
 
 pub async fn content_that_comes_back_behind_a_failure_is_a_new_version(subject: &Subject) {
@@ -263,7 +267,10 @@ pub async fn a_version_that_was_let_go_is_not_stored_again(subject: &Subject) {
     let page = vec![version("a", 1), digested("b", b"one"), version("a", 2)];
     let added = feed.add(next.id, page, PageEnd::Complete, 3600).await;
 
-    assert_eq!(added[..2], [Ok(ItemAdded::AlreadyDone), Ok(ItemAdded::AlreadyDone)]);
+    assert_eq!(
+        added[..2],
+        [Ok(ItemAdded::AlreadyDone), Ok(ItemAdded::AlreadyDone)]
+    );
     assert!(matches!(added[2], Ok(ItemAdded::Stored(_))), "{added:?}");
     assert_eq!(feed.run(next.id).await.counts.duplicates, 2);
 }

@@ -7,9 +7,9 @@ use integrations_core::{
     integration::Scope,
     store::{Page, PageRequest, StoreError},
     sync::{
-        Checkpoint, CursorMove, Finalise, Finalised, ItemClaim, ItemDecided, ItemDecision, ItemFilter, OpenRun,
-        PageAdded, RunOpened, RunPage, RunState, StalenessChange, SyncItem, SyncRun, SyncStore,
-        protocol::put_cursor,
+        Checkpoint, CursorMove, Finalise, Finalised, ItemClaim, ItemDecided, ItemDecision,
+        ItemFilter, OpenRun, PageAdded, RunOpened, RunPage, RunState, StalenessChange, SyncItem,
+        SyncRun, SyncStore, protocol::put_cursor,
     },
     value::{ExternalId, ItemKind, StreamName},
 };

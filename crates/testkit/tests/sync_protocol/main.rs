@@ -67,7 +67,11 @@ fn a_cursor_that_passes_what_was_not_enumerated_is_found() {
 
 #[test]
 fn a_cursor_that_passes_failures_is_found() {
-    assert_found(Sync::unsorted(), Fault::CursorPastFailed, properties::CURSOR);
+    assert_found(
+        Sync::unsorted(),
+        Fault::CursorPastFailed,
+        properties::CURSOR,
+    );
 }
 
 #[test]
@@ -82,7 +86,11 @@ fn a_run_that_ends_twice_is_found() {
 
 #[test]
 fn two_versions_at_once_are_found() {
-    assert_found(Sync::versions(), Fault::VersionsAtOnce, properties::ONE_AT_A_TIME);
+    assert_found(
+        Sync::versions(),
+        Fault::VersionsAtOnce,
+        properties::ONE_AT_A_TIME,
+    );
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use integrations_core::{
     id::SyncRunId,
-    sync::{ItemOutcome, ItemStatus, RunCounts, SyncRun, protocol::count},
+    sync::{ItemOutcome, ItemStatus, ItemVerdict, RunCounts, SyncRun, protocol::count},
+    value::ExternalId,
 };
 use stateright::Property;
 
@@ -31,8 +32,8 @@ pub(crate) fn names() -> [&'static str; 6] {
 pub(crate) fn all() -> Vec<Property<Sync>> {
     vec![
         Property::always(CURSOR, |model: &Sync, world: &World| {
-            let mut passed = (model.upstream.iter())
-                .filter(|version| Some(version.checkpoint) <= world.cursor);
+            let mut passed =
+                (model.upstream.iter()).filter(|version| Some(version.checkpoint) <= world.cursor);
             passed.all(|version| is_done(world, *version))
         }),
         Property::always(ENDS, |model: &Sync, world: &World| drains(model, world)),
@@ -55,7 +56,7 @@ fn is_done(world: &World, version: Version) -> bool {
     world.items.values().any(|item| {
         let order = item.checkpoint.as_ref().map(number);
         let is_same = order == Some(version.checkpoint);
-        let of_record = item.external_id.as_ref().map(|id| id.as_str()) == Some(version.record);
+        let of_record = item.external_id.as_ref().map(ExternalId::as_str) == Some(version.record);
         match item.status {
             ItemStatus::Success => of_record && order >= Some(version.checkpoint),
             ItemStatus::Skipped => of_record && is_same,
@@ -105,7 +106,11 @@ fn drains(model: &Sync, world: &World) -> bool {
     }
     world.open(model.upstream, model.sorted);
     finish(model, &mut world);
-    let last = model.upstream.iter().map(|version| version.checkpoint).max();
+    let last = model
+        .upstream
+        .iter()
+        .map(|version| version.checkpoint)
+        .max();
     world.running().is_none() && world.cursor == last
 }
 
@@ -119,7 +124,7 @@ fn finish(model: &Sync, world: &mut World) {
         .map(|item| item.id)
         .collect();
     for id in failed {
-        world.decide(id, integrations_core::sync::ItemVerdict::Retry);
+        world.decide(id, ItemVerdict::Retry);
     }
     while let Some(id) = world.claimable(model.fault).first().copied() {
         world.claim(id);

@@ -227,7 +227,10 @@ impl World {
                 && (self.items.values()).any(|other| item.waits_for(other, now()))
         };
         let items = self.items.values().filter(|item| item.is_due(now()));
-        items.filter(|item| !waits(item)).map(|item| item.id).collect()
+        items
+            .filter(|item| !waits(item))
+            .map(|item| item.id)
+            .collect()
     }
 
     pub(crate) fn claim(&mut self, id: SyncItemId) {
@@ -260,8 +263,8 @@ impl World {
     pub(crate) fn settle(&mut self, who: usize, outcome: ItemOutcome, fault: Option<Fault>) {
         let worker = self.workers.remove(who);
         let before = &self.items[&worker.item];
-        let had_right = before.is_leased(now())
-            && self.latest_claim.get(&worker.item) == Some(&worker.token);
+        let had_right =
+            before.is_leased(now()) && self.latest_claim.get(&worker.item) == Some(&worker.token);
         let token = match (fault, before.lease) {
             (Some(Fault::NoFence), Some(lease)) => lease.token,
             _ => worker.token,

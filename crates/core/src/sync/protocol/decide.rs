@@ -30,7 +30,10 @@ pub fn decide(
     let mut changes = Changes::default();
     let answer = |(decision, within): (&ItemDecision, &bool)| {
         let present = changes.items.get(&decision.id);
-        let Some(before) = present.or_else(|| items.get(&decision.id)).filter(|_| *within) else {
+        let Some(before) = present
+            .or_else(|| items.get(&decision.id))
+            .filter(|_| *within)
+        else {
             return Decided::NotFound;
         };
         let before = before.clone();

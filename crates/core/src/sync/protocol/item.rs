@@ -187,12 +187,8 @@ impl ItemState {
             && (self.lease).is_some_and(|lease| lease.token == settlement.token);
         held.then(|| match &settlement.outcome {
             ItemOutcome::Succeeded => self.ended(ItemStatus::Success, None, now),
-            ItemOutcome::Failed { error } => {
-                self.ended(ItemStatus::Failed, said(error), now)
-            }
-            ItemOutcome::Skipped { reason } => {
-                self.ended(ItemStatus::Skipped, said(reason), now)
-            }
+            ItemOutcome::Failed { error } => self.ended(ItemStatus::Failed, said(error), now),
+            ItemOutcome::Skipped { reason } => self.ended(ItemStatus::Skipped, said(reason), now),
             ItemOutcome::Retry { at, error } => Self {
                 error: said(error),
                 ..self.waiting(*at, now)

@@ -23,7 +23,7 @@ mod settle;
 pub use counts::{Recount, count};
 pub use cursor::{is_further, lowest, put_cursor, watermark};
 pub use decide::{Decided, decide};
-pub use end::{SyncEnd, end_run, end_sync, end_summary, may_move_cursor};
+pub use end::{SyncEnd, end_run, end_summary, end_sync, may_move_cursor};
 pub use item::{ItemLease, ItemState, RecordKey, SUPERSEDED};
 pub use page::{Known, PagePlan, plan_page, resume_run};
 pub use record::RecordState;

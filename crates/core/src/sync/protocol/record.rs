@@ -78,7 +78,8 @@ impl RecordState {
         let Some(resolved) = &self.resolved_order else {
             return false;
         };
-        let again = self.last_seen_run == Some(run.id) && self.last_seen_order.as_ref() == Some(&order);
+        let again =
+            self.last_seen_run == Some(run.id) && self.last_seen_order.as_ref() == Some(&order);
         order == *resolved || (order < *resolved && (!run.full_resync || again))
     }
 }
