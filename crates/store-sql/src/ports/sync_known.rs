@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use integrations_core::{
     sync::{
-        NewItem, SyncRun,
+        CheckpointOrder, NewItem, SyncRun,
         protocol::{Known, PagePlan, RecordKey, RecordState},
     },
     value::{ExternalId, ItemKind},
@@ -145,7 +145,7 @@ impl<B: OwnCommit> SqlStore<B> {
             self.row()
                 .bind(&key.kind)
                 .bind(&key.external_id)
-                .bind(version.map_or("", |order| order.as_str()))
+                .bind(version.map_or("", CheckpointOrder::as_str))
         };
         let statement = self
             .sql(&SEE)

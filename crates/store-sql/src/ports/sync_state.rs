@@ -7,9 +7,10 @@ use integrations_core::{
     id::{SyncItemId, SyncRunId},
     store::StoreError,
     sync::{
-        ItemStatus, RunState,
+        CheckpointOrder, ItemStatus, RunState,
         protocol::{Changes, ItemLease, ItemState},
     },
+    value::ExternalId,
 };
 
 use super::{payload::hex, sync_rows::order};
@@ -261,8 +262,8 @@ impl<B: Backend> SqlStore<B> {
                 .bind(item.integration_id)
                 .bind(&item.stream)
                 .bind(&item.kind)
-                .bind(item.external_id.as_ref().map_or("", |id| id.as_str()))
-                .bind(item.checkpoint.as_ref().map_or("", |order| order.as_str()))
+                .bind(item.external_id.as_ref().map_or("", ExternalId::as_str))
+                .bind(item.checkpoint.as_ref().map_or("", CheckpointOrder::as_str))
                 .bind(digest)
         };
         let records: Vec<_> = changes

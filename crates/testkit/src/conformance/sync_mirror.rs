@@ -73,17 +73,21 @@ enum Step {
     SetCursor(usize, usize, Json),
 }
 
+/// What syncs write of an integration.
+#[derive(Debug, PartialEq)]
+struct Syncing {
+    cursor: Option<Json>,
+    next_sync_at: Option<DateTime<Utc>>,
+    last_synced_at: Option<DateTime<Utc>>,
+    failures: i32,
+    lease: Option<SyncLease>,
+    fence: i64,
+}
+
 /// All rows, with places in place of ids.
 #[derive(Debug, PartialEq)]
 struct Rows {
-    integrations: Vec<(
-        Option<Json>,
-        Option<DateTime<Utc>>,
-        Option<DateTime<Utc>>,
-        i32,
-        Option<SyncLease>,
-        i64,
-    )>,
+    integrations: Vec<Syncing>,
     runs: Vec<SyncRun>,
     items: Vec<SyncItem>,
     unseen: Vec<usize>,
@@ -139,7 +143,7 @@ impl Side {
                 if let Some(claimed) = claimed.first() {
                     self.fences[*of] = claimed.fence;
                 }
-                format!("{}", claimed.len())
+                claimed.len().to_string()
             }
             Step::Open {
                 of,
@@ -323,14 +327,14 @@ impl Side {
         for id in &self.integrations {
             let row = self.ports.integrations.find((*id).into(), &Scope::Operator);
             let row = row.await.unwrap().unwrap();
-            rows.integrations.push((
-                row.sync_cursor,
-                row.next_sync_at,
-                row.last_synced_at,
-                row.consecutive_sync_failures,
-                row.sync_lease,
-                row.sync_fence,
-            ));
+            rows.integrations.push(Syncing {
+                cursor: row.sync_cursor,
+                next_sync_at: row.next_sync_at,
+                last_synced_at: row.last_synced_at,
+                failures: row.consecutive_sync_failures,
+                lease: row.sync_lease,
+                fence: row.sync_fence,
+            });
             let runs = syncs.list_runs(*id, &PageRequest::oldest(500)).await;
             for run in runs.unwrap().items {
                 let unseen = syncs.unseen_records(run.id, None, 100).await.unwrap();

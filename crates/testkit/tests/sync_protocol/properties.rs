@@ -2,7 +2,8 @@
 
 use integrations_core::{
     id::SyncRunId,
-    sync::{ItemOutcome, ItemStatus, RunCounts, SyncRun, protocol::count},
+    sync::{ItemOutcome, ItemStatus, ItemVerdict, RunCounts, SyncRun, protocol::count},
+    value::ExternalId,
 };
 use stateright::Property;
 
@@ -55,7 +56,7 @@ fn is_done(world: &World, version: Version) -> bool {
     world.items.values().any(|item| {
         let order = item.checkpoint.as_ref().map(number);
         let is_same = order == Some(version.checkpoint);
-        let of_record = item.external_id.as_ref().map(|id| id.as_str()) == Some(version.record);
+        let of_record = item.external_id.as_ref().map(ExternalId::as_str) == Some(version.record);
         match item.status {
             ItemStatus::Success => of_record && order >= Some(version.checkpoint),
             ItemStatus::Skipped => of_record && is_same,
@@ -123,7 +124,7 @@ fn finish(model: &Sync, world: &mut World) {
         .map(|item| item.id)
         .collect();
     for id in failed {
-        world.decide(id, integrations_core::sync::ItemVerdict::Retry);
+        world.decide(id, ItemVerdict::Retry);
     }
     while let Some(id) = world.claimable(model.fault).first().copied() {
         world.claim(id);

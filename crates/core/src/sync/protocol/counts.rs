@@ -37,6 +37,7 @@ impl Recount {
     }
 
     /// What changes, by run.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (SyncRunId, &RunCounts)> {
         self.0.iter().map(|(run, counts)| (*run, counts))
     }
