@@ -4,11 +4,13 @@
 //! Sources: <https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api>
 //! and <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>.
 
+mod sync;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use integrations_core::{
     provider::{
-        Account, FailureClassifier, Fields, HealthCheck, Outcome, Probe, Provider, ProviderError,
-        WebhookSource,
+        Account, FailureClassifier, Fields, HealthCheck, IncrementalSync, Outcome, Probe, Provider,
+        ProviderError, WebhookSource,
     },
     request::FailureClass,
     value::ProviderKey,
@@ -109,6 +111,10 @@ impl Provider for Github {
     /// GH-02
     fn default_sync_interval(&self) -> Option<i32> {
         Some(5)
+    }
+
+    fn incremental_sync(&self) -> Option<&dyn IncrementalSync> {
+        Some(self)
     }
 
     fn health_check(&self) -> Option<&dyn HealthCheck> {

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use crate::{
     client::{CallError, IntegrationHandle},
+    id::IntegrationId,
     sync::{Checkpoint, Payload},
     value::{ExternalId, ItemKind, StreamName},
 };
@@ -65,6 +66,8 @@ pub trait SyncStream: Send + Sync {
 /// What page of a stream is asked for.
 #[derive(Clone, Debug)]
 pub struct PageQuery {
+    /// The integration.
+    pub integration_id: IntegrationId,
     /// The account. Calls made through it are listed as those of the run.
     pub integration: IntegrationHandle,
     /// The cursor at which the run began; `None`: from the beginning. The same for every page of

@@ -12,6 +12,7 @@
 mod batches;
 mod claims;
 mod clients;
+mod engines;
 mod winners;
 mod writers;
 
@@ -34,7 +35,7 @@ use integrations_core::{
 use crate::conformance::fixtures::{at, external, holder, opens_after, operation, provider, uid};
 
 #[doc(inline)]
-pub use self::{batches::*, claims::*, clients::*, winners::*, writers::*};
+pub use self::{batches::*, claims::*, clients::*, engines::*, winners::*, writers::*};
 
 /// Stamps a test for every check of [`concurrency`](crate::concurrency).
 ///
@@ -71,6 +72,7 @@ macro_rules! __concurrency_checks {
             webhooks_are_claimed_once
             syncs_are_claimed_once
             one_sync_has_one_winner
+            engines_sync_each_integration_one_at_a_time
             a_run_ends_once
             a_stream_has_one_unfinished_run
             a_delivery_is_new_once

@@ -116,6 +116,7 @@ impl Enumeration<'_> {
     async fn read(&self, position: &Position) -> Result<SyncPage, EnumerationError> {
         let operator = self.engine.client.operator();
         let query = PageQuery {
+            integration_id: self.run.integration_id,
             integration: operator
                 .integration(self.run.integration_id)
                 .during_sync(self.run.log_id),
