@@ -278,6 +278,7 @@ create table {{prefix}}_webhooks (
     duplicate_of bigint references {{prefix}}_webhooks (id) on delete cascade,
     duplicate_reason varchar(32),
     attempts smallint not null default 0,
+    replayed boolean not null default false,
     available_at timestamptz not null,
     lease_until timestamptz,
     lease_token varchar(26),
@@ -299,7 +300,8 @@ create unique index {{prefix}}_webhooks_dedup_idx
     on {{prefix}}_webhooks (provider, coalesce(integration_id, 0), dedup_key)
     where duplicate_of is null and dedup_key is not null;
 create index {{prefix}}_webhooks_created_idx on {{prefix}}_webhooks (integration_id, created_at);
-create index {{prefix}}_webhooks_claim_idx on {{prefix}}_webhooks (available_at)
+create index {{prefix}}_webhooks_claim_idx
+    on {{prefix}}_webhooks (coalesce(integration_id, 0), available_at, id)
     where status in ('pending', 'processing');
 create index {{prefix}}_webhooks_ordering_idx on {{prefix}}_webhooks (ordering_key, id)
     where ordering_key is not null and status in ('pending', 'processing');

@@ -270,6 +270,7 @@ create table {{prefix}}_webhooks (
     duplicate_of integer references {{prefix}}_webhooks (id) on delete cascade,
     duplicate_reason text check (length(duplicate_reason) <= 32),
     attempts integer not null default 0,
+    replayed integer not null default 0 check (replayed in (0, 1)),
     available_at text not null,
     lease_until text,
     lease_token text check (length(lease_token) <= 26),
@@ -283,7 +284,8 @@ create unique index {{prefix}}_webhooks_dedup_idx
     on {{prefix}}_webhooks (provider, coalesce(integration_id, 0), dedup_key)
     where duplicate_of is null and dedup_key is not null;
 create index {{prefix}}_webhooks_created_idx on {{prefix}}_webhooks (integration_id, created_at);
-create index {{prefix}}_webhooks_claim_idx on {{prefix}}_webhooks (available_at)
+create index {{prefix}}_webhooks_claim_idx
+    on {{prefix}}_webhooks (coalesce(integration_id, 0), available_at, id)
     where status in ('pending', 'processing');
 create index {{prefix}}_webhooks_ordering_idx on {{prefix}}_webhooks (ordering_key, id)
     where ordering_key is not null and status in ('pending', 'processing');

@@ -172,6 +172,8 @@ async fn work_in_hand<S: IntegrationStore + WebhookInbox>(
         panic!("the delivery is not new: {received:?}");
     };
     let claim = WebhookClaim {
+        except: Vec::new(),
+        per_integration: u32::MAX,
         providers: vec![provider("github")],
         limit: 1,
         token: uid(),

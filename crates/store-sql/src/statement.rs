@@ -79,6 +79,14 @@ impl Statement {
         self
     }
 
+    /// The same, planned for the values it runs with: a plan that was kept knows neither how long
+    /// its lists are nor how large a table has become, and may read all of it.
+    #[must_use]
+    pub fn planned_anew(mut self) -> Self {
+        self.persistent = false;
+        self
+    }
+
     /// The same with a list of numbers as one more value.
     #[must_use]
     pub fn bind_numbers(mut self, numbers: &[i64]) -> Self {

@@ -24,6 +24,8 @@ pub struct SqlStore<B> {
     pub(crate) ids: Arc<IdBlocks>,
     /// The integration whose items were claimed last; the next claim begins behind it.
     pub(crate) last_served: Arc<AtomicI64>,
+    /// The same for deliveries.
+    pub(crate) webhooks_served: Arc<AtomicI64>,
 }
 
 impl<B> std::fmt::Debug for SqlStore<B> {
@@ -43,6 +45,7 @@ impl<B: Backend> SqlStore<B> {
             statements: Arc::new(Statements::new(B::DIALECT, prefix)),
             ids: Arc::new(IdBlocks::new()),
             last_served: Arc::default(),
+            webhooks_served: Arc::default(),
         }
     }
 
@@ -54,6 +57,7 @@ impl<B: Backend> SqlStore<B> {
             statements: Arc::clone(&self.statements),
             ids: Arc::new(ids),
             last_served: Arc::clone(&self.last_served),
+            webhooks_served: Arc::clone(&self.webhooks_served),
         }
     }
 

@@ -16,7 +16,11 @@ use crate::{
     store::{PageRequest, StoreError},
     time::later,
     value::{IntegrationName, ProviderKey},
+    webhook::InvalidSecret,
 };
+
+/// The credential that webhooks are signed with, unless a provider answers otherwise.
+const WEBHOOK_SECRET: &str = "webhook_secret";
 
 /// An account to install, as somebody typed it.
 #[derive(Clone, Debug)]
@@ -114,6 +118,7 @@ impl ScopedClient {
             }
         };
         let metadata = (!metadata.is_empty()).then_some(Json::Object(metadata));
+        check_not_blank(&install.credentials).map_err(InstallError::Fields)?;
         check_account(registered, metadata.as_ref(), &credentials).map_err(InstallError::Fields)?;
         let interval = install
             .sync_interval_minutes
@@ -262,6 +267,22 @@ impl Shared {
     }
 }
 
+/// Refuses a secret of webhooks that somebody gave and that is blank.
+fn check_not_blank(given: &BTreeMap<String, SecretString>) -> Result<(), Vec<FieldError>> {
+    let secret = given.get(WEBHOOK_SECRET);
+    if secret.is_some_and(|secret| secret.expose_secret().trim().is_empty()) {
+        return Err(vec![unusable_secret(InvalidSecret::Blank)]);
+    }
+    Ok(())
+}
+
+fn unusable_secret(error: InvalidSecret) -> FieldError {
+    FieldError::Unusable {
+        name: WEBHOOK_SECRET,
+        why: format!("would verify nothing: {error}"),
+    }
+}
+
 /// Asks the provider about an account whose fields are good.
 pub(super) fn check_account(
     registered: &Registered,
@@ -269,7 +290,13 @@ pub(super) fn check_account(
     credentials: &Credentials,
 ) -> Result<(), Vec<FieldError>> {
     let account = Account::new(metadata, credentials, &registered.settings.application);
-    let errors = registered.provider.check(&account);
+    let mut errors = registered.provider.check(&account);
+    let none = Credentials::new();
+    let own = Account::new(metadata, credentials, &none);
+    let source = registered.provider.webhook_source();
+    if let Some(Err(error)) = source.and_then(|source| source.secrets(&own)) {
+        errors.push(unusable_secret(error));
+    }
     if errors.is_empty() {
         Ok(())
     } else {

@@ -123,6 +123,8 @@ pub struct Webhook {
     pub duplicate_reason: Option<String>,
     /// Attempts.
     pub attempts: i16,
+    /// Somebody had it processed again.
+    pub replayed: bool,
     /// What went wrong last.
     pub error: Option<String>,
     /// The end of the present lease.
@@ -138,8 +140,13 @@ pub struct Webhook {
 pub struct WebhookClaim {
     /// The providers this worker processes. Empty claims nothing.
     pub providers: Vec<ProviderKey>,
+    /// None of these integrations, which have enough of the worker already; `None` stands for
+    /// deliveries without one.
+    pub except: Vec<Option<IntegrationId>>,
     /// At most so many.
     pub limit: u32,
+    /// At most so many of one integration; those without one count as one.
+    pub per_integration: u32,
     /// Minted for this claim; settling needs it.
     pub token: Uid,
     /// When others may take over.

@@ -52,9 +52,10 @@ pub trait WebhookInbox: Send + Sync {
     /// Returns a [`StoreError`] when nothing of the batch is stored.
     async fn receive(&self, deliveries: &[NewWebhook]) -> Batch<Received>;
 
-    /// Claims deliveries that are due, oldest first.
+    /// Claims deliveries that are due: of each integration the oldest.
     ///
-    /// MUST never hand one to two claims whose leases overlap, MUST count an attempt on each
+    /// MUST take no more than its share of one integration, however much of it is due, so that the
+    /// others have their turn. MUST never hand one to two claims whose leases overlap, MUST count an attempt on each
     /// claim, and MUST NOT hand out one with an ordering key while an earlier one of its
     /// integration with that key is unfinished. One whose lease ran out is due again. Duplicates
     /// MUST never be claimed.
@@ -76,7 +77,7 @@ pub trait WebhookInbox: Send + Sync {
         until: DateTime<Utc>,
     ) -> Result<Vec<WebhookId>, StoreError>;
 
-    /// Queues deliveries again, with all attempts, whatever became of them, but not duplicates and
+    /// Queues deliveries again as replayed, with all attempts, whatever became of them, but not duplicates and
     /// not those under a live lease; those that were queued.
     ///
     /// # Errors
@@ -90,7 +91,7 @@ pub trait WebhookInbox: Send + Sync {
     ) -> Result<Vec<WebhookId>, StoreError>;
 
     /// Ends expired leases so that deliveries are seen waiting, and queues the parked ones of
-    /// active integrations; how many, at most `limit`.
+    /// integrations that are active and not disabled by health; how many, at most `limit`.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use integrations_core::{
 use sea_query::{Alias, Expr, ExprTrait as _};
 
 use super::{
-    inbox_rows::{PARKED, webhook, webhook_at, webhook_columns},
+    inbox_rows::{PARKED, webhook_at, webhook_columns},
     sync_decide::shown_as,
 };
 use crate::{
@@ -25,58 +25,6 @@ use crate::{
 };
 
 impl<B: OwnCommit> SqlStore<B> {
-    async fn claim_webhooks_once(&self, claim: &WebhookClaim) -> Result<Vec<Webhook>, SqlError> {
-        const CLAIM: Template = Template::each(
-            concat!(
-                "WITH due AS MATERIALIZED (SELECT w.id FROM {webhooks} AS w WHERE w.status IN ('pending', 'processing') \
-                 AND w.available_at <= $1 AND (w.lease_until IS NULL OR w.lease_until <= $1) \
-                 AND w.provider = ANY($2) AND w.duplicate_of IS NULL \
-                 AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
-                 WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL)) \
-                 AND (w.ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM {webhooks} AS o \
-                 WHERE o.ordering_key = w.ordering_key AND o.ordering_key IS NOT NULL \
-                 AND o.status IN ('pending', 'processing') AND o.id < w.id \
-                 AND o.provider = w.provider \
-                 AND coalesce(o.integration_id, 0) = coalesce(w.integration_id, 0))) \
-                 ORDER BY w.available_at, w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED) \
-                 UPDATE {webhooks} SET status = 'processing', attempts = attempts + 1, \
-                 lease_until = $4, lease_token = $5, updated_at = $1 \
-                 WHERE id IN (SELECT id FROM due) RETURNING ",
-                webhook_columns!(),
-            ),
-            concat!(
-                "UPDATE {webhooks} SET status = 'processing', attempts = attempts + 1, \
-                 lease_until = $4, lease_token = $5, updated_at = $1 WHERE id IN (SELECT w.id \
-                 FROM {webhooks} AS w WHERE w.status IN ('pending', 'processing') \
-                 AND w.available_at <= $1 AND (w.lease_until IS NULL OR w.lease_until <= $1) \
-                 AND w.provider IN (SELECT value FROM json_each($2)) AND w.duplicate_of IS NULL \
-                 AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
-                 WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL)) \
-                 AND (w.ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM {webhooks} AS o \
-                 WHERE o.ordering_key = w.ordering_key AND o.ordering_key IS NOT NULL \
-                 AND o.status IN ('pending', 'processing') AND o.id < w.id \
-                 AND o.provider = w.provider \
-                 AND coalesce(o.integration_id, 0) = coalesce(w.integration_id, 0))) \
-                 ORDER BY w.available_at, w.id LIMIT $3) RETURNING ",
-                webhook_columns!(),
-            ),
-        );
-        if claim.providers.is_empty() || claim.limit == 0 {
-            return Ok(Vec::new());
-        }
-        let statement = self
-            .sql(&CLAIM)
-            .bind(claim.now)
-            .bind_texts(&claim.providers)
-            .bind(claim.limit)
-            .bind(claim.lease_until)
-            .bind(&claim.token);
-        let rows = self.backend.write().await?.query(statement).await?;
-        let mut claimed = rows.iter().map(webhook).collect::<Result<Vec<_>, _>>()?;
-        claimed.sort_unstable_by_key(|webhook| webhook.id);
-        Ok(claimed)
-    }
-
     async fn renew_webhooks_once(
         &self,
         token: Uid,
@@ -121,12 +69,14 @@ impl<B: OwnCommit> SqlStore<B> {
                  OR lease_until <= $2) AND (integration_id IN (",
                 owned!(3, 4, 5),
                 ") OR (integration_id IS NULL AND $3 IS NULL)) ORDER BY id FOR UPDATE) \
-                 UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, available_at = $2, \
+                 UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, replayed = true, \
+                 available_at = $2, \
                  processed_at = NULL, lease_until = NULL, lease_token = NULL, updated_at = $2 \
                  FROM idle WHERE w.id = idle.id RETURNING w.id",
             ),
             concat!(
-                "UPDATE {webhooks} SET status = 'pending', attempts = 0, available_at = $2, \
+                "UPDATE {webhooks} SET status = 'pending', attempts = 0, replayed = true, \
+                 available_at = $2, \
                  processed_at = NULL, lease_until = NULL, lease_token = NULL, updated_at = $2 \
                  WHERE id IN (SELECT value FROM json_each($1)) AND duplicate_of IS NULL \
                  AND status IN ('pending', 'processing', 'processed', 'failed') \
@@ -154,7 +104,7 @@ impl<B: OwnCommit> SqlStore<B> {
              WHERE w.status IN ('pending', 'processing') AND (w.lease_until <= $1 \
              OR (w.available_at = $2 AND w.lease_until IS NULL AND w.duplicate_of IS NULL \
              AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
-             WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL)))) \
+             WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled')))) \
              ORDER BY w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED) \
              UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
              available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
@@ -165,7 +115,7 @@ impl<B: OwnCommit> SqlStore<B> {
              WHERE w.status IN ('pending', 'processing') AND (w.lease_until <= $1 \
              OR (w.available_at = $2 AND w.lease_until IS NULL AND w.duplicate_of IS NULL \
              AND (w.integration_id IS NULL OR EXISTS (SELECT 1 FROM {integrations} AS i \
-             WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL)))) \
+             WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled')))) \
              ORDER BY w.id LIMIT $3)",
         );
         let statement = self.sql(&RECOVER).bind(now).bind(PARKED).bind(limit);

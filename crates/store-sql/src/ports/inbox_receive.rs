@@ -1,7 +1,8 @@
 //! Receiving deliveries.
 //!
 //! Nearly all are the first of their kind: one insert, and the unique index has the last word.
-//! Only where a duplicate shows is anything looked up.
+//! Where the same bytes count as the same, they are looked up before; the rest only where a duplicate
+//! shows.
 
 use std::collections::{HashMap, HashSet};
 
@@ -108,12 +109,24 @@ impl<B: OwnCommit> SqlStore<B> {
             .zip(ids)
             .map(|(new, id)| (*id, new, None))
             .collect();
+        let compares_digests = deliveries.iter().any(compares_digests);
         // A single row is all or nothing by itself.
-        let mut session = if rows.len() == 1 {
+        let mut session = if rows.len() == 1 && !compares_digests {
             self.backend.write().await?
         } else {
             self.backend.begin().await?
         };
+        if compares_digests {
+            self.lock_digests(&mut *session, deliveries).await?;
+            let known = self.find_digests(&mut *session, deliveries).await?;
+            let firsts = Firsts {
+                by_digest: known,
+                ..Firsts::default()
+            };
+            if deliveries.iter().any(|new| firsts.first_of(new).is_some()) {
+                return Ok(false);
+            }
+        }
         if self.insert_webhooks(&mut *session, rows).await? < deliveries.len() as u64 {
             return Ok(false);
         }
@@ -216,31 +229,30 @@ impl<B: OwnCommit> SqlStore<B> {
         session: &mut dyn Session,
         deliveries: &[NewWebhook],
     ) -> Result<Firsts, SqlError> {
+        Ok(Firsts {
+            by_key: self.find_keys(session, deliveries).await?,
+            by_digest: self.find_digests(session, deliveries).await?,
+        })
+    }
+
+    async fn find_keys(
+        &self,
+        session: &mut dyn Session,
+        deliveries: &[NewWebhook],
+    ) -> Result<HashMap<Kind<String>, WebhookId>, SqlError> {
         const BY_KEY: Template = Template::each(
             "SELECT w.id, w.provider, w.integration_id, w.dedup_key \
              FROM jsonb_to_recordset($1) AS e (provider text, integration bigint, key text) \
-             JOIN {webhooks} AS w ON w.provider = e.provider \
+             CROSS JOIN LATERAL (SELECT * FROM {webhooks} AS w WHERE w.provider = e.provider \
              AND coalesce(w.integration_id, 0) = coalesce(e.integration, 0) \
-             AND w.dedup_key = e.key AND w.duplicate_of IS NULL AND w.dedup_key IS NOT NULL",
+             AND w.dedup_key = e.key AND w.duplicate_of IS NULL AND w.dedup_key IS NOT NULL \
+             OFFSET 0) AS w",
             "SELECT w.id, w.provider, w.integration_id, w.dedup_key FROM json_each($1) AS e \
              CROSS JOIN {webhooks} AS w ON w.provider = e.value ->> 'provider' \
              AND coalesce(w.integration_id, 0) = coalesce(e.value ->> 'integration', 0) \
              AND w.dedup_key = e.value ->> 'key' \
              AND w.duplicate_of IS NULL AND w.dedup_key IS NOT NULL",
         );
-        const BY_DIGEST: Template = Template::each(
-            "SELECT w.id, w.provider, w.integration_id, w.body_digest, w.created_at \
-             FROM jsonb_to_recordset($1) AS e (digest text, since timestamptz) \
-             JOIN {webhooks} AS w ON w.body_digest = decode(e.digest, 'hex') \
-             AND w.body_digest IS NOT NULL AND w.created_at >= e.since \
-             WHERE w.duplicate_of IS NULL",
-            "SELECT w.id, w.provider, w.integration_id, w.body_digest, w.created_at \
-             FROM json_each($1) AS e \
-             CROSS JOIN {webhooks} AS w ON w.body_digest = unhex(e.value ->> 'digest') \
-             AND w.body_digest IS NOT NULL AND w.created_at >= e.value ->> 'since' \
-             WHERE w.duplicate_of IS NULL",
-        );
-        let mut firsts = Firsts::default();
         let keyed = deliveries.iter().filter_map(|new| {
             let key = new.dedup_key.as_deref()?;
             Some(json!({
@@ -248,29 +260,52 @@ impl<B: OwnCommit> SqlStore<B> {
             }))
         });
         let keyed: Vec<Json> = keyed.collect();
+        let mut known = HashMap::new();
         if !keyed.is_empty() {
-            for row in session
-                .query(self.sql(&BY_KEY).bind(Json::from(keyed)))
-                .await?
-            {
+            let find = self.sql(&BY_KEY).bind(Json::from(keyed)).planned_anew();
+            for row in session.query(find).await? {
                 let kind = kind_of_row(&row, row.get("dedup_key")?)?;
-                firsts.by_key.insert(kind, row.get("id")?);
+                known.insert(kind, row.get("id")?);
             }
         }
+        Ok(known)
+    }
+
+    async fn find_digests(
+        &self,
+        session: &mut dyn Session,
+        deliveries: &[NewWebhook],
+    ) -> Result<HashMap<Kind<Vec<u8>>, Vec<Receipt>>, SqlError> {
+        const BY_DIGEST: Template = Template::each(
+            "SELECT w.id, w.provider, w.integration_id, w.body_digest, w.created_at \
+             FROM jsonb_to_recordset($1) AS e (digest text, since timestamptz) \
+             CROSS JOIN LATERAL (SELECT * FROM {webhooks} AS w \
+             WHERE w.body_digest = decode(e.digest, 'hex') AND w.body_digest IS NOT NULL \
+             AND w.created_at >= e.since AND w.duplicate_of IS NULL OFFSET 0) AS w",
+            "SELECT w.id, w.provider, w.integration_id, w.body_digest, w.created_at \
+             FROM json_each($1) AS e \
+             CROSS JOIN {webhooks} AS w ON w.body_digest = unhex(e.value ->> 'digest') \
+             AND w.body_digest IS NOT NULL AND w.created_at >= e.value ->> 'since' \
+             WHERE w.duplicate_of IS NULL",
+        );
         let digests = deliveries.iter().filter_map(|new| {
             let (digest, since) = (new.body_digest.as_deref()?, new.digest_duplicate_since?);
             Some(json!({ "digest": hex(digest), "since": time_text(since) }))
         });
         let digests: Vec<Json> = digests.collect();
+        let mut known: HashMap<_, Vec<Receipt>> = HashMap::new();
         if !digests.is_empty() {
-            let find = self.sql(&BY_DIGEST).bind(Json::from(digests));
+            let find = self
+                .sql(&BY_DIGEST)
+                .bind(Json::from(digests))
+                .planned_anew();
             for row in session.query(find).await? {
                 let kind = kind_of_row(&row, row.get("body_digest")?)?;
-                let known = firsts.by_digest.entry(kind).or_default();
-                known.push((row.get("created_at")?, row.get("id")?));
+                let receipt = (row.get("created_at")?, row.get("id")?);
+                known.entry(kind).or_default().push(receipt);
             }
         }
-        Ok(firsts)
+        Ok(known)
     }
 
     /// Queues originals that had failed again; those that were queued.
@@ -321,13 +356,19 @@ impl<B: OwnCommit> SqlStore<B> {
     }
 }
 
-/// Whether nothing but the unique index needs to be asked.
+/// Whether the same signed bytes count as the same delivery.
+fn compares_digests(new: &NewWebhook) -> bool {
+    new.digest_duplicate_since.is_some() && new.body_digest.is_some()
+}
+
+/// Whether none of them is a duplicate of another.
 fn may_all_be_first(deliveries: &[NewWebhook]) -> bool {
-    let mut keys = HashSet::new();
+    let (mut keys, mut digests) = (HashSet::new(), HashSet::new());
     deliveries.iter().all(|new| {
-        let compares_digests = new.digest_duplicate_since.is_some() && new.body_digest.is_some();
         let sender = (&new.provider, new.integration_id);
         let key = new.dedup_key.as_deref();
-        !compares_digests && key.is_none_or(|key| keys.insert((sender, key)))
+        let digest = new.body_digest.as_deref();
+        key.is_none_or(|key| keys.insert((sender, key)))
+            && digest.is_none_or(|digest| digests.insert((sender, digest)))
     })
 }

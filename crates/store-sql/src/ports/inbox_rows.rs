@@ -33,7 +33,7 @@ macro_rules! webhook_columns {
     () => {
         "id, uid, integration_id, provider, event_type, delivery_id, payload, headers, status, \
          processed_at, payload_encoding, method, path, query, remote_addr, dedup_key, \
-         body_digest, duplicate_of, duplicate_reason, attempts, available_at, lease_until, \
+         body_digest, duplicate_of, duplicate_reason, attempts, replayed, available_at, lease_until, \
          ordering_key, error, created_at, updated_at"
     };
 }
@@ -153,6 +153,7 @@ pub(super) fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         duplicate_of: row.get("duplicate_of")?,
         duplicate_reason: row.get("duplicate_reason")?,
         attempts: row.get("attempts")?,
+        replayed: row.get("replayed")?,
         error: row.get("error")?,
         lease_until: row.get("lease_until")?,
         processed_at: row.get("processed_at")?,

@@ -4,6 +4,7 @@ mod cache;
 mod gate;
 mod idempotency;
 mod inbox;
+mod inbox_claim;
 mod inbox_receive;
 mod inbox_rows;
 mod integration;

@@ -151,6 +151,8 @@ fn delivery(integration_id: IntegrationId, key: Option<String>) -> NewWebhook {
 
 fn claiming_webhooks(limit: u32) -> WebhookClaim {
     WebhookClaim {
+        except: Vec::new(),
+        per_integration: u32::MAX,
         providers: vec![provider("github")],
         limit,
         token: uid(),

@@ -73,6 +73,7 @@ pub async fn a_delivery_reads_back_as_it_was_received(subject: &Subject) {
             duplicate_of: None,
             duplicate_reason: None,
             attempts: 0,
+            replayed: false,
             error: None,
             lease_until: None,
             processed_at: None,

@@ -66,6 +66,8 @@ pub(super) fn again(delivery: &NewWebhook) -> NewWebhook {
 fn claiming(limit: u32, now: i64) -> WebhookClaim {
     WebhookClaim {
         providers: vec![provider("github")],
+        except: Vec::new(),
+        per_integration: u32::MAX,
         limit,
         token: uid(),
         lease_until: at(now + LEASE_SECONDS),
@@ -271,9 +273,51 @@ pub async fn a_parked_delivery_waits_until_its_integration_is_active(subject: &S
     assert_eq!(recover(1000).await, 0);
     assert_eq!(claim(subject, 10, 1000).await.ids(), []);
     switch(true).await;
+    let health = |status: HealthStatus| async move {
+        let integrations = &subject.ports.integrations;
+        let moved = integrations.move_health(integration.id, &Scope::Operator, &status, at(1));
+        moved.await.unwrap();
+    };
+    health(HealthStatus::Disabled).await;
+    assert_eq!(recover(1500).await, 0, "its health keeps it parked");
+    health(HealthStatus::Healthy).await;
     assert_eq!(recover(2000).await, 1);
     assert_eq!(recover(2000).await, 0);
     assert_eq!(claim(subject, 10, 2000).await.ids(), [id]);
+}
+
+// W-WH-12
+pub async fn a_claim_is_shared_between_integrations(subject: &Subject) {
+    let busy = subject.integration().await;
+    let quiet = subject.integration().await;
+    for _ in 0..10 {
+        receive_new(subject, &delivery(Some(busy.id), None)).await;
+    }
+    let of_quiet = receive_new(subject, &delivery(Some(quiet.id), None)).await;
+    let of_nobody = receive_new(subject, &delivery(None, None)).await;
+    receive_new(subject, &delivery(None, None)).await;
+    receive_new(subject, &delivery(None, None)).await;
+    let count = |work: &Work, id| {
+        let of = |row: &&Webhook| row.delivery.integration_id == id;
+        work.deliveries.iter().filter(of).count()
+    };
+
+    let limited = WebhookClaim {
+        per_integration: 2,
+        ..claiming(8, 0)
+    };
+    let first = claim_as(subject, &limited).await;
+    assert_eq!(count(&first, Some(busy.id)), 2);
+    assert_eq!(count(&first, None), 2);
+    assert!(first.ids().contains(&of_quiet) && first.ids().contains(&of_nobody));
+
+    let elsewhere = WebhookClaim {
+        except: vec![Some(busy.id), None],
+        ..claiming(8, 1)
+    };
+    assert_eq!(claim_as(subject, &elsewhere).await.ids(), []);
+    let rest = claim(subject, 20, 2).await;
+    assert_eq!((count(&rest, Some(busy.id)), count(&rest, None)), (8, 1));
 }
 
 // L-WH-1
@@ -425,6 +469,8 @@ pub async fn a_replay_queues_anything_but_duplicates_and_live_leases(subject: &S
     assert_eq!(replay(Scope::Operator).await, [processed, dead, waiting]);
     let row = find(subject, processed, 2).await;
     assert_eq!((row.status, row.attempts), (WebhookStatus::Pending, 0));
+    assert!(row.replayed, "its handler is told");
+    assert!(!find(subject, leased, 2).await.replayed);
     assert_eq!(row.processed_at, None);
     let again = claim(subject, 4, 2).await.ids();
     assert_eq!(again[..3], [processed, dead, waiting]);

@@ -446,6 +446,7 @@ macro_rules! __conformance_cases {
             duplicates_are_never_claimed
             deliveries_with_an_ordering_key_are_handled_one_after_the_other
             a_parked_delivery_waits_until_its_integration_is_active
+            a_claim_is_shared_between_integrations
             recovery_ends_leases_that_ran_out_and_no_others
             settling_ends_the_attempt
             a_late_settlement_changes_nothing

@@ -64,6 +64,7 @@ impl WebhookInbox for MemoryStore {
             let idle = row.filter(|row| row.webhook.duplicate_of.is_none() && !row.is_leased(now));
             if let Some(row) = idle {
                 row.queue_again(Some(now), now);
+                row.webhook.replayed = true;
                 queued.push(*id);
             }
         }
@@ -203,6 +204,7 @@ fn insert(
             duplicate_of: duplicate.map(|(of, _)| of),
             duplicate_reason: duplicate.map(|(_, reason)| reason.as_str().to_owned()),
             attempts: 0,
+            replayed: false,
             error: None,
             lease_until: None,
             processed_at: None,

@@ -1,10 +1,12 @@
 //! Claims on deliveries, and the `WebhookSettlements` port.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use integrations_core::{
     id::{IntegrationId, Uid, WebhookId},
-    integration::Scope,
+    integration::{HealthStatus, Scope},
     store::StoreError,
     webhook::{
         Webhook, WebhookClaim, WebhookOutcome, WebhookSettled, WebhookSettlement,
@@ -36,13 +38,21 @@ impl WebhookSettlements for MemoryStore {
 }
 
 pub(super) fn claim(state: &mut State, claim: &WebhookClaim) -> Vec<Webhook> {
+    let mut shares: HashMap<Option<IntegrationId>, u32> = HashMap::new();
     let due: Vec<_> = state
         .webhooks
         .values()
         .filter(|row| claim.providers.contains(&row.webhook.delivery.provider))
         .filter(|row| is_due(row, claim.now))
         .filter(|row| is_processed(state, row.webhook.delivery.integration_id))
+        .filter(|row| !claim.except.contains(&row.webhook.delivery.integration_id))
         .filter(|row| is_next_in_order(state, row))
+        .filter(|row| {
+            let taken = shares.entry(row.webhook.delivery.integration_id);
+            let taken = taken.or_insert(0);
+            *taken += 1;
+            *taken <= claim.per_integration
+        })
         .map(|row| row.webhook.id)
         .take(claim.limit as usize)
         .collect();
@@ -72,6 +82,14 @@ fn is_processed(state: &State, integration_id: Option<IntegrationId>) -> bool {
     integration_id.is_none_or(|id| {
         let row = state.integration(id, &Scope::Operator);
         row.is_some_and(|row| row.is_active)
+    })
+}
+
+/// Whether nothing keeps deliveries of this integration parked.
+fn is_well(state: &State, integration_id: Option<IntegrationId>) -> bool {
+    integration_id.is_none_or(|id| {
+        let row = state.integration(id, &Scope::Operator);
+        row.is_some_and(|row| row.is_active && row.health.status != HealthStatus::Disabled)
     })
 }
 
@@ -110,7 +128,7 @@ pub(super) fn recover(state: &mut State, now: DateTime<Utc>, limit: u32) -> u64 
             let ran_out = row.token.is_some() && !row.is_leased(now);
             let parked = row.webhook.delivery.available_at.is_none()
                 && row.webhook.duplicate_of.is_none()
-                && is_processed(state, row.webhook.delivery.integration_id);
+                && is_well(state, row.webhook.delivery.integration_id);
             row.is_unfinished() && (ran_out || parked)
         })
         .map(|row| row.webhook.id)

@@ -20,6 +20,7 @@ use integrations_core::{
     event::{Event, EventKind},
     provider::{Registered, WebhookSource},
     value::ProviderKey,
+    wake::WakeChannel,
     webhook::{Handshake, Inbound, NewWebhook, Received, SignatureScheme},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -301,12 +302,17 @@ impl Inner {
                     },
                 });
                 if is_paused {
-                    Answer::Parked
-                } else {
-                    Answer::Queued
+                    return Answer::Parked;
                 }
+                self.client.ports().wake.ring(WakeChannel::Webhooks);
+                Answer::Queued
             }
-            Ok(Ok(Received::Duplicate { .. })) => Answer::Duplicate,
+            Ok(Ok(Received::Duplicate { requeued, .. })) => {
+                if requeued {
+                    self.client.ports().wake.ring(WakeChannel::Webhooks);
+                }
+                Answer::Duplicate
+            }
             Ok(Err(error)) => {
                 tracing::error!(provider = %sender.key, %error, "a webhook could not be stored");
                 Answer::Unavailable

@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use integrations_core::{
+    client::Install,
     event::EventKind,
     integration::{HealthStatus, IntegrationChange, IntegrationStore as _, Scope},
     webhook::{WebhookPayload, WebhookStatus},
 };
 use integrations_webhooks::{Receiver, Route};
+use secrecy::SecretString;
 
 use crate::setup::{SECRET, Setup, delivery, own, signed};
 
@@ -220,6 +222,35 @@ async fn a_secret_that_was_just_set_counts() {
         .advance(std::time::Duration::from_millis(100));
     let sent = delivery(SECRET, "d-1", "{}");
     assert_eq!(setup.status(&route, sent).await, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn secrets_that_would_verify_nothing_are_refused_when_installed() {
+    let setup = Setup::new();
+    let operator = setup.harness.client.operator();
+    let install = |secret: &str| {
+        let text = |(k, v): (&str, &str)| (k.to_owned(), v.to_owned());
+        let credentials = [("token", "ghp_x"), ("webhook_secret", secret)];
+        let prepared = operator.prepare(Install {
+            provider: "github".parse().unwrap(),
+            name: "hello".parse().unwrap(),
+            owner: None,
+            credentials: credentials
+                .map(|(k, v)| (k.to_owned(), SecretString::from(v)))
+                .into(),
+            metadata: [("owner", "octo"), ("repo", "hello")].map(text).into(),
+            sync_interval_minutes: None,
+        });
+        prepared.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(install("new,old;until=2030-01-31T00:00:00Z"), Ok(()));
+    for wrong in ["", " ", "a,,b", "a;until=soon", "[1]"] {
+        let error = install(wrong).unwrap_err();
+        assert!(
+            error.starts_with("`webhook_secret` would verify nothing"),
+            "{wrong}: {error}"
+        );
+    }
 }
 
 #[tokio::test]
