@@ -8,7 +8,7 @@ use integrations_core::{
     event::EventKind,
     id::WebhookId,
     integration::{Integration, Scope},
-    operation_log::{Operation, OperationFilter, OperationLog as _},
+    operation_log::{Operation, OperationFilter},
     store::{PageRequest, Ports},
     value::ProviderKey,
     webhook::{Webhook, WebhookInbox as _},
@@ -85,11 +85,8 @@ impl Setup {
     pub(crate) async fn operations(&self) -> Vec<Operation> {
         let page = PageRequest::oldest(PageRequest::MAX_LIMIT);
         let all = OperationFilter::default();
-        let read = self
-            .harness
-            .store
-            .query(&all, &Scope::Operator, &page)
-            .await;
+        let operations = &self.harness.client.ports().operations;
+        let read = operations.query(&all, &Scope::Operator, &page).await;
         read.unwrap().items
     }
 
