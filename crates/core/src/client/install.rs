@@ -118,9 +118,8 @@ impl ScopedClient {
             }
         };
         let metadata = (!metadata.is_empty()).then_some(Json::Object(metadata));
+        check_not_blank(&install.credentials).map_err(InstallError::Fields)?;
         check_account(registered, metadata.as_ref(), &credentials).map_err(InstallError::Fields)?;
-        check_webhooks(registered, &install.credentials, metadata.as_ref())
-            .map_err(|error| InstallError::Fields(vec![error]))?;
         let interval = install
             .sync_interval_minutes
             .or_else(|| registered.provider.default_sync_interval());
@@ -269,6 +268,22 @@ impl Shared {
     }
 }
 
+/// Refuses a secret of webhooks that somebody gave and that is blank.
+fn check_not_blank(given: &BTreeMap<String, SecretString>) -> Result<(), Vec<FieldError>> {
+    let secret = given.get(WEBHOOK_SECRET);
+    if secret.is_some_and(|secret| secret.expose_secret().trim().is_empty()) {
+        return Err(vec![unusable_secret(InvalidSecret::Blank)]);
+    }
+    Ok(())
+}
+
+fn unusable_secret(error: InvalidSecret) -> FieldError {
+    FieldError::Unusable {
+        name: WEBHOOK_SECRET,
+        why: format!("would verify nothing: {error}"),
+    }
+}
+
 /// Asks the provider about an account whose fields are good.
 pub(super) fn check_account(
     registered: &Registered,
@@ -277,10 +292,11 @@ pub(super) fn check_account(
 ) -> Result<(), Vec<FieldError>> {
     let account = Account::new(metadata, credentials, &registered.settings.application);
     let mut errors = registered.provider.check(&account);
-    let webhooks = registered.provider.webhook_source();
-    // What could never be used to verify is refused while somebody is there to mend it.
-    if let Some(Err(error)) = webhooks.and_then(|source| source.secrets(&account)) {
-        errors.push(FieldError::Together(error.to_string()));
+    let none = Credentials::new();
+    let own = Account::new(metadata, credentials, &none);
+    let source = registered.provider.webhook_source();
+    if let Some(Err(error)) = source.and_then(|source| source.secrets(&own)) {
+        errors.push(unusable_secret(error));
     }
     if errors.is_empty() {
         Ok(())
@@ -307,51 +323,5 @@ pub(super) fn check_credentials(
     for (name, value) in given {
         credentials.set(name.clone(), value.clone());
     }
-    check_webhook_secrets(registered, &credentials)?;
     Ok(credentials)
-}
-
-/// Refuses secrets of webhooks that would verify nothing.
-fn check_webhook_secrets(
-    registered: &Registered,
-    credentials: &Credentials,
-) -> Result<(), Vec<FieldError>> {
-    let none = Credentials::new();
-    let account = Account::new(None, credentials, &none);
-    let source = registered.provider.webhook_source();
-    match source.and_then(|source| source.secrets(&account)) {
-        Some(Err(error)) => Err(vec![FieldError::Rule {
-            name: WEBHOOK_SECRET.to_owned(),
-            rule: error.to_string(),
-        }]),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses what only somebody who installs can mean wrongly: a secret that is there and blank, and
-/// settings that make no scheme.
-fn check_webhooks(
-    registered: &Registered,
-    given: &BTreeMap<String, SecretString>,
-    metadata: Option<&Json>,
-) -> Result<(), FieldError> {
-    let Some(source) = registered.provider.webhook_source() else {
-        return Ok(());
-    };
-    let secret = given.get(WEBHOOK_SECRET);
-    if secret.is_some_and(|secret| secret.expose_secret().trim().is_empty()) {
-        return Err(FieldError::Rule {
-            name: WEBHOOK_SECRET.to_owned(),
-            rule: InvalidSecret::Blank.to_string(),
-        });
-    }
-    let none = Credentials::new();
-    let account = Account::new(metadata, &none, &none);
-    match source.scheme(&account) {
-        Err(ProviderError::Metadata(name)) => Err(FieldError::Rule {
-            name: name.to_owned(),
-            rule: "it makes no signature scheme".to_owned(),
-        }),
-        _ => Ok(()),
-    }
 }

@@ -57,14 +57,6 @@ pub enum FieldError {
     /// Each good by itself, and no account together. The sentence names the fields.
     #[error("{0}")]
     Together(String),
-    /// Against a rule of its own.
-    #[error("`{name}`: {rule}")]
-    Rule {
-        /// The field.
-        name: String,
-        /// What is wrong, and what to do.
-        rule: String,
-    },
     /// Of another form.
     #[error("`{name}` must match `{pattern}`")]
     Pattern {

@@ -140,8 +140,9 @@ pub struct Webhook {
 pub struct WebhookClaim {
     /// The providers this worker processes. Empty claims nothing.
     pub providers: Vec<ProviderKey>,
-    /// None of these integrations, which have enough of the worker already.
-    pub except: Vec<IntegrationId>,
+    /// None of these integrations, which have enough of the worker already; `None` stands for
+    /// deliveries without one.
+    pub except: Vec<Option<IntegrationId>>,
     /// At most so many.
     pub limit: u32,
     /// At most so many of one integration; those without one count as one.

@@ -123,7 +123,8 @@ impl<B: OwnCommit> SqlStore<B> {
         &self,
         claim: &WebhookClaim,
     ) -> Result<Vec<i64>, SqlError> {
-        let except: Vec<i64> = claim.except.iter().map(|id| id.0).collect();
+        let except = claim.except.iter();
+        let except: Vec<i64> = except.map(|id| id.map_or(NOBODY, |id| id.0)).collect();
         let statement = self
             .sql(&DUE)
             .bind(self.webhooks_served.load(Ordering::Relaxed))

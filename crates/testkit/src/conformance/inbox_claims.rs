@@ -295,6 +295,8 @@ pub async fn a_claim_is_shared_between_integrations(subject: &Subject) {
     }
     let of_quiet = receive_new(subject, &delivery(Some(quiet.id), None)).await;
     let of_nobody = receive_new(subject, &delivery(None, None)).await;
+    receive_new(subject, &delivery(None, None)).await;
+    receive_new(subject, &delivery(None, None)).await;
     let count = |work: &Work, id| {
         let of = |row: &&Webhook| row.delivery.integration_id == id;
         work.deliveries.iter().filter(of).count()
@@ -306,15 +308,16 @@ pub async fn a_claim_is_shared_between_integrations(subject: &Subject) {
     };
     let first = claim_as(subject, &limited).await;
     assert_eq!(count(&first, Some(busy.id)), 2);
+    assert_eq!(count(&first, None), 2);
     assert!(first.ids().contains(&of_quiet) && first.ids().contains(&of_nobody));
 
     let elsewhere = WebhookClaim {
-        except: vec![busy.id],
+        except: vec![Some(busy.id), None],
         ..claiming(8, 1)
     };
     assert_eq!(claim_as(subject, &elsewhere).await.ids(), []);
     let rest = claim(subject, 20, 2).await;
-    assert_eq!(count(&rest, Some(busy.id)), 8);
+    assert_eq!((count(&rest, Some(busy.id)), count(&rest, None)), (8, 1));
 }
 
 // L-WH-1

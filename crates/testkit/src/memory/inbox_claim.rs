@@ -45,10 +45,7 @@ pub(super) fn claim(state: &mut State, claim: &WebhookClaim) -> Vec<Webhook> {
         .filter(|row| claim.providers.contains(&row.webhook.delivery.provider))
         .filter(|row| is_due(row, claim.now))
         .filter(|row| is_processed(state, row.webhook.delivery.integration_id))
-        .filter(|row| {
-            let id = row.webhook.delivery.integration_id;
-            id.is_none_or(|id| !claim.except.contains(&id))
-        })
+        .filter(|row| !claim.except.contains(&row.webhook.delivery.integration_id))
         .filter(|row| is_next_in_order(state, row))
         .filter(|row| {
             let taken = shares.entry(row.webhook.delivery.integration_id);

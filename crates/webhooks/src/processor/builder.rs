@@ -60,14 +60,15 @@ impl ProcessorBuilder {
         self
     }
 
-    /// Deals with the events, of every provider that sends webhooks, that have no handler.
+    /// The fallback of every provider that sends webhooks and has none by now.
     pub fn fallback_for_all(mut self, handler: impl WebhookHandler + 'static) -> Self {
         let handler: Arc<dyn WebhookHandler> = Arc::new(handler);
         let senders = (self.client.providers().iter())
             .filter(|(_, registered)| registered.provider.webhook_source().is_some())
             .map(|(key, _)| key.clone());
         for provider in senders.collect::<Vec<_>>() {
-            self.handlers.fallback(provider, Arc::clone(&handler));
+            self.handlers
+                .fallback_if_none(provider, Arc::clone(&handler));
         }
         self
     }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use chrono::{DateTime, Utc};
 use integrations_core::{
     client::{IntegrationClient, IntegrationHandle},
-    encryptor::{SealContext, SealedColumn},
+    encryptor::{EncryptionError, SealContext, SealedColumn},
     id::{IntegrationId, LogId, Uid, WebhookId},
     operation_log::{Direction, NewOperation, OperationStatus},
     store::StoreError,
@@ -41,31 +41,35 @@ impl fmt::Debug for Delivery {
 }
 
 impl Delivery {
-    /// Makes a claimed row ready for its handler.
+    /// Makes a claimed row ready for its handler; without a body, and why, where that is sealed and
+    /// does not open.
     pub(super) async fn open(
         client: &IntegrationClient,
         webhook: Webhook,
         token: Uid,
-    ) -> Result<Self, HandlerError> {
-        let body = match &webhook.delivery.payload {
-            WebhookPayload::Plain(payload) => payload.as_bytes().to_vec(),
+    ) -> (Self, Option<EncryptionError>) {
+        let (body, error) = match &webhook.delivery.payload {
+            WebhookPayload::Plain(payload) => (payload.as_bytes().to_vec(), None),
             WebhookPayload::Sealed(sealed) => {
                 let context = SealContext {
                     column: SealedColumn::WebhookPayload,
                     uid: webhook.delivery.uid,
                     provider: webhook.delivery.provider.clone(),
                 };
-                let opened = client.keys().encryptor.open(&context, sealed).await?;
-                opened.expose_secret().to_vec()
+                match client.keys().encryptor.open(&context, sealed).await {
+                    Ok(opened) => (opened.expose_secret().to_vec(), None),
+                    Err(error) => (Vec::new(), Some(error)),
+                }
             }
         };
-        Ok(Self(Arc::new(Inner {
+        let delivery = Self(Arc::new(Inner {
             client: client.clone(),
             webhook,
             token,
             body,
             operation: OnceCell::new(),
-        })))
+        }));
+        (delivery, error)
     }
 
     /// The number of its row.

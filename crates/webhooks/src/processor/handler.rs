@@ -135,6 +135,16 @@ impl Handlers {
         self.0.entry(provider).or_default().fallback = Some(handler);
     }
 
+    /// The fallback of a provider that has none.
+    pub(super) fn fallback_if_none(
+        &mut self,
+        provider: ProviderKey,
+        handler: Arc<dyn WebhookHandler>,
+    ) {
+        let of = self.0.entry(provider).or_default();
+        of.fallback.get_or_insert(handler);
+    }
+
     /// The providers that deliveries are claimed of.
     pub(super) fn providers(&self) -> Vec<ProviderKey> {
         self.0.keys().cloned().collect()

@@ -1,22 +1,23 @@
 //! The worker: what it holds, and what it does next.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use integrations_core::{
+    encryptor::EncryptionError,
     entropy::EntropyExt as _,
     id::{IntegrationId, Uid, WebhookId},
     store::{StoreError, StoreErrorKind},
     time::later,
     wake::WakeChannel,
-    webhook::{Webhook, WebhookClaim, WebhookOutcome, WebhookSettlement},
+    webhook::{Webhook, WebhookClaim},
 };
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
 };
 
-use super::{Delivery, Shared};
+use super::{Delivery, HandlerError, Shared};
 
 /// How many parked and abandoned deliveries are looked after at a time.
 const RECOVERED: u32 = 1000;
@@ -37,23 +38,17 @@ struct Held {
 }
 
 impl Held {
-    fn of(&self, integration: Option<IntegrationId>) -> u32 {
-        let held = self.under_way.values();
-        let held = held.filter(|one| one.integration == integration);
-        u32::try_from(held.count()).unwrap_or(u32::MAX)
-    }
-
     fn count(&self) -> u32 {
         u32::try_from(self.under_way.len()).unwrap_or(u32::MAX)
     }
 
-    /// Integrations that have as much as they may.
-    fn full(&self, limit: u32) -> Vec<IntegrationId> {
-        let mut counts: HashMap<IntegrationId, u32> = HashMap::new();
-        for id in self.under_way.values().filter_map(|one| one.integration) {
-            *counts.entry(id).or_default() += 1;
+    /// Integrations of which more than so many are under way.
+    fn with_more_than(&self, limit: u32) -> Vec<Option<IntegrationId>> {
+        let mut counts: HashMap<Option<IntegrationId>, u32> = HashMap::new();
+        for one in self.under_way.values() {
+            *counts.entry(one.integration).or_default() += 1;
         }
-        let full = counts.into_iter().filter(|(_, count)| *count >= limit);
+        let full = counts.into_iter().filter(|(_, count)| *count > limit);
         full.map(|(id, _)| id).collect()
     }
 
@@ -140,13 +135,13 @@ impl Shared {
             .entropy
             .uid()
             .map_err(|error| StoreError::new(StoreErrorKind::Unavailable, error.to_string()))?;
-        let mut except = held.full(self.policy.per_integration);
-        except.sort_unstable();
+        // Only who has half of its share or less may have the other half: so nobody gets too much.
+        let half = self.policy.per_integration / 2;
         let claim = WebhookClaim {
             providers: self.handlers.providers(),
-            except,
+            except: held.with_more_than(half),
             limit: self.policy.concurrency.saturating_sub(held.count()),
-            per_integration: self.policy.per_integration,
+            per_integration: self.policy.per_integration.max(1) - half,
             token,
             lease_until: later(now, self.policy.lease),
             now,
@@ -159,18 +154,10 @@ impl Shared {
         if count > 0 && held.renew_at.is_none() {
             held.renew_at = Some(self.next_renewal(now));
         }
-        let mut surplus = Vec::new();
         for webhook in claimed {
-            // Some of an integration were under way before; what is too much goes back.
-            if held.of(webhook.delivery.integration_id) >= self.policy.per_integration {
-                surplus.push(webhook);
-            } else {
-                self.begin(held, webhook, token);
-            }
+            self.begin(held, webhook, token);
         }
-        let began = count - u32::try_from(surplus.len()).unwrap_or(u32::MAX);
-        self.give_back(&surplus, token).await;
-        Ok(began)
+        Ok(count)
     }
 
     fn begin(self: &Arc<Self>, held: &mut Held, webhook: Webhook, token: Uid) {
@@ -189,51 +176,23 @@ impl Shared {
     }
 
     async fn process(&self, webhook: Webhook, token: Uid) {
-        let (id, attempt) = (webhook.id, webhook.attempts);
-        match Delivery::open(&self.client, webhook.clone(), token).await {
-            Ok(delivery) => {
-                let ended = self.attempt(&delivery).await;
-                self.settle(&delivery, ended).await;
-            }
-            Err(error) => {
-                tracing::error!(webhook = %id, error = error.message, "a webhook does not open");
-                // Whoever mends the keys replays it.
-                let ended = self.ended(attempt, Err(error), std::time::Duration::ZERO);
-                let settlement = ended.outcome.map(|outcome| WebhookSettlement {
-                    id,
-                    token,
-                    outcome,
-                    now: self.client.ports().clock.now(),
+        let (delivery, sealed) = Delivery::open(&self.client, webhook, token).await;
+        let ended = match sealed {
+            None => self.attempt(&delivery).await,
+            Some(error) => {
+                tracing::error!(webhook = %delivery.id(), %error, "a webhook's body does not open");
+                let message = format!("the stored body does not open: {error}");
+                let result = Err(match error {
+                    EncryptionError::Unavailable => {
+                        let now = self.client.ports().clock.now();
+                        HandlerError::put_back(later(now, self.policy.wait(1)), message)
+                    }
+                    _ => HandlerError::permanent(message),
                 });
-                let settlements = &self.client.ports().webhook_settlements;
-                if let Err(error) = settlements.settle(settlement.as_slice()).await {
-                    tracing::error!(webhook = %id, %error, "a webhook was not settled");
-                }
+                self.ended(delivery.attempt(), result, Duration::ZERO)
             }
-        }
-    }
-
-    /// Puts deliveries back that were claimed and not begun.
-    async fn give_back(&self, webhooks: &[Webhook], token: Uid) {
-        if webhooks.is_empty() {
-            return;
-        }
-        let ports = self.client.ports();
-        let now = ports.clock.now();
-        let back = |webhook: &Webhook| WebhookSettlement {
-            id: webhook.id,
-            token,
-            outcome: WebhookOutcome::Retry {
-                at: webhook.delivery.available_at.unwrap_or(now),
-                error: webhook.error.clone().unwrap_or_default(),
-                counts: false,
-            },
-            now,
         };
-        let back: Vec<_> = webhooks.iter().map(back).collect();
-        if let Err(error) = ports.webhook_settlements.settle(&back).await {
-            tracing::warn!(%error, "claims on webhooks were not given back, and run out");
-        }
+        self.settle(&delivery, ended).await;
     }
 
     fn next_renewal(&self, now: DateTime<Utc>) -> DateTime<Utc> {
@@ -300,6 +259,5 @@ impl Shared {
             }
             self.renew(&mut held).await;
         }
-        self.settlements.shutdown().await;
     }
 }

@@ -85,8 +85,8 @@ impl Setup {
     pub(crate) async fn operations(&self) -> Vec<Operation> {
         let page = PageRequest::oldest(PageRequest::MAX_LIMIT);
         let all = OperationFilter::default();
-        let log = &self.harness.client.ports().operations;
-        let read = log.query(&all, &Scope::Operator, &page).await;
+        let operations = &self.harness.client.ports().operations;
+        let read = operations.query(&all, &Scope::Operator, &page).await;
         read.unwrap().items
     }
 
