@@ -12,7 +12,7 @@ use crate::{
     entropy::{EntropyError, EntropyExt as _},
     event::EventKind,
     integration::{Integration, IntegrationFilter, NewIntegration, Owner, Scope},
-    provider::{Account, Credentials, FieldError, ProviderError, Registered},
+    provider::{Account, Credentials, FieldError, Registered},
     store::{PageRequest, StoreError},
     time::later,
     value::{IntegrationName, ProviderKey},
@@ -278,10 +278,7 @@ fn check_not_blank(given: &BTreeMap<String, SecretString>) -> Result<(), Vec<Fie
 }
 
 fn unusable_secret(error: InvalidSecret) -> FieldError {
-    FieldError::Unusable {
-        name: WEBHOOK_SECRET,
-        why: format!("would verify nothing: {error}"),
-    }
+    FieldError::Together(format!("`{WEBHOOK_SECRET}` would verify nothing: {error}"))
 }
 
 /// Asks the provider about an account whose fields are good.
