@@ -50,7 +50,8 @@ pub(crate) async fn drain_bare(database: &Database, size: Size) -> Duration {
     database.run(index).await;
     let fill = match &database.plain {
         Plain::Postgres(_) => {
-            "INSERT INTO {bare} SELECT n, 'pending', repeat('x', 200) FROM generate_series(1, "
+            "INSERT INTO {bare} (payload, state, id) \
+             SELECT repeat('x', 200), 'pending', generate_series(1, "
         }
         Plain::Sqlite(_) => {
             "INSERT INTO {bare} WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s) \
