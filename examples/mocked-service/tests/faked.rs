@@ -1,11 +1,6 @@
 //! The other side faked, everything else real: calls are retried, logged and cached as in
 //! production, over a store in memory and a clock that the test moves.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends where its preparation fails"
-)]
-
 use std::time::Duration;
 
 use integrations::providers::github::Github;

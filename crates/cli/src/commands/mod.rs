@@ -82,7 +82,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         }
         Command::AdvanceCursor(args) => items::advance_cursor(context, &args).await,
         Command::Prune(args) => prune::run(context, &args).await,
-        Command::Demo => demo::run(context).await,
+        Command::Demo => Box::pin(demo::run(context)).await,
         Command::Completions(args) => completions::run(context, &args),
     }
 }

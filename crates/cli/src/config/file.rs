@@ -53,7 +53,8 @@ pub(super) struct Budgets {
 pub(super) struct Retry {
     pub(super) read_attempts: Option<toml::Value>,
     pub(super) write_attempts: Option<toml::Value>,
-    pub(super) retry_after_max_seconds: Option<toml::Value>,
+    #[serde(rename = "retry_after_max_seconds")]
+    pub(super) longest_pause: Option<toml::Value>,
     pub(super) give_up_after_seconds: Option<toml::Value>,
     pub(super) budget: Option<toml::Value>,
 }

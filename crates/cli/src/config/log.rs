@@ -85,7 +85,7 @@ impl LogSettings {
                 .sample_successes
                 .map_or(Ok(default.successes), SampleRate::new)
                 .map_err(|error| format!("`logging.sample_successes`: {error}"))?,
-            headers: each("headers", &given.headers, |name| HeaderName::try_from(name))?,
+            headers: each("headers", &given.headers, HeaderName::try_from)?,
             names: given
                 .redact_names
                 .iter()

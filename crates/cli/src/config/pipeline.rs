@@ -21,8 +21,8 @@ pub(super) fn retry(given: &file::Retry) -> Result<RetryLimits, String> {
         1..=20,
     )?;
     let pause = seconds(
-        "retry.retry_after_max_seconds",
-        given.retry_after_max_seconds.as_ref(),
+        "retry.longest_pause",
+        given.longest_pause.as_ref(),
         1..=86_400,
     )?;
     let give_up = seconds(
@@ -108,9 +108,12 @@ pub(super) fn circuit(given: &file::Circuit) -> Result<CircuitPolicy, String> {
     })
 }
 
+/// Makes a budget of a number of calls.
+type Per = fn(u32) -> RateBudget;
+
 /// The budgets of a provider's integrations; `None` leaves it to the provider.
 pub(super) fn budgets(given: &file::Budgets) -> Result<Option<Vec<RateBudget>>, String> {
-    let windows: [(&str, &Option<toml::Value>, fn(u32) -> RateBudget); 4] = [
+    let windows: [(&str, &Option<toml::Value>, Per); 4] = [
         ("per_second", &given.per_second, RateBudget::per_second),
         ("per_minute", &given.per_minute, RateBudget::per_minute),
         ("per_hour", &given.per_hour, RateBudget::per_hour),

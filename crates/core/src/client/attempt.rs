@@ -67,7 +67,7 @@ impl IntegrationHandle {
                 let call = self.cached_call(&connection, outgoing, &options, policy);
                 Box::pin(call).await
             }
-            None => self.live_call(&connection, outgoing, &options).await,
+            None => Box::pin(self.live_call(&connection, outgoing, &options)).await,
         }
     }
 

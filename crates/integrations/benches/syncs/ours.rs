@@ -174,7 +174,7 @@ impl Bench {
         let mut before = Duration::ZERO;
         marks
             .into_iter()
-            .map(|mark| mark - std::mem::replace(&mut before, mark))
+            .map(|mark| mark.saturating_sub(std::mem::replace(&mut before, mark)))
             .collect()
     }
 

@@ -84,6 +84,7 @@ macro_rules! __conformance_cases {
             sync_runs
             sync_finalise
             sync_items
+            sync_decisions
             sync_claims
             sync_settlement
             sync_cursor
@@ -357,6 +358,10 @@ macro_rules! __conformance_cases {
             items_are_listed_by_every_field_of_the_filter
             items_are_listed_page_by_page
             waiting_kinds_count_what_waits
+        }
+    };
+    ($what:ident sync_decisions) => {
+        $crate::__conformance_cases! { @$what sync_decisions
             an_operator_retries_failed_items_only
             an_operator_skips_failed_and_waiting_items
             skipping_the_last_open_item_says_finalise

@@ -249,7 +249,7 @@ enum Found {
 }
 
 impl State {
-    fn find(&mut self, origin: Option<&CallOrigin>, sent: SentRequest) -> Result<Found, String> {
+    fn find(&mut self, origin: Option<&CallOrigin>, sent: &SentRequest) -> Result<Found, String> {
         let pass = origin.and_then(|origin| {
             let pass = self.passes.iter().find(|(key, _)| *key == origin.provider);
             pass.map(|(_, transport)| Arc::clone(transport))
@@ -283,7 +283,7 @@ impl State {
             ));
         };
         let pattern = rule.pattern.to_string();
-        let reply = rule.answer.next(&sent);
+        let reply = rule.answer.next(sent);
         reply.map(Found::Reply).ok_or_else(|| {
             format!("the fake has no more answers to {method} {path}: the sequence of `{pattern}` is at its end")
         })
@@ -300,7 +300,7 @@ impl HttpTransport for Fake {
             headers: request.headers().clone(),
             body: request.body().clone(),
         };
-        let found = self.state().find(origin.as_ref(), sent);
+        let found = self.state().find(origin.as_ref(), &sent);
         match found {
             Ok(Found::Pass(transport)) => transport.send(request).await,
             Ok(Found::Reply(reply)) => {

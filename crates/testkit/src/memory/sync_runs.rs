@@ -73,7 +73,7 @@ pub(super) fn latest<'a>(
     stream: &StreamName,
 ) -> Option<&'a SyncRun> {
     let of_stream = |run: &&SyncRun| run.integration_id == id && run.stream == *stream;
-    state.runs.values().filter(of_stream).last()
+    state.runs.values().rfind(of_stream)
 }
 
 /// Puts back how far a stream is known completely, to where an operator puts its cursor.

@@ -192,10 +192,9 @@ async fn a_key_is_held_across_attempts() {
             .idempotency_key(key)
             .send()
     };
-    let replies = [500, 429, 429, 429].map(Reply::status);
-    replies
-        .into_iter()
-        .for_each(|reply| harness.transport.reply(Method::PUT, "/api/x", reply));
+    for reply in [500, 429, 429, 429].map(Reply::status) {
+        harness.transport.reply(Method::PUT, "/api/x", reply);
+    }
     harness.clock.drive(put("k1")).await.unwrap_err();
     harness.clock.drive(put("k2")).await.unwrap_err();
     assert_eq!(

@@ -45,7 +45,7 @@ impl<K> Default for Flights<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> Flights<K> {
+impl<K: Eq + Hash + Clone + Send + Sync> Flights<K> {
     /// Takes off, or waits until whoever is under way is back.
     ///
     /// Cancel safe.
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    fn go<'a>(boarding: Boarding<'a, u8>) -> Flight<'a, u8> {
+    fn go(boarding: Boarding<'_, u8>) -> Flight<'_, u8> {
         match boarding {
             Boarding::Go(flight) => flight,
             Boarding::Landed(landed) => panic!("{landed:?}"),

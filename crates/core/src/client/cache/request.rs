@@ -157,8 +157,8 @@ mod tests {
     // INV-11, W-RC-5, L-RC-1
     #[test]
     fn requests_that_differ_in_anything_have_different_keys() {
-        let long_a: &[u8] = &[b'a'; 70_000];
-        let mut end_differs = long_a.to_vec();
+        let long_a = vec![b'a'; 70_000];
+        let mut end_differs = long_a.clone();
         end_differs.push(b'b');
         let all = [
             plain(),
@@ -207,7 +207,7 @@ mod tests {
                 ..plain()
             },
             Request {
-                body: &[b'a'; 70_000],
+                body: long_a.leak(),
                 ..plain()
             },
             Request {

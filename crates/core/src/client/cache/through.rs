@@ -216,16 +216,16 @@ impl Through<'_> {
             return false;
         }
         match error.kind() {
-            CallErrorKind::Transport { .. }
-            | CallErrorKind::CircuitOpen { .. }
-            | CallErrorKind::RateLimited
-            | CallErrorKind::Deadline
-            | CallErrorKind::Store => true,
             CallErrorKind::Failed(FailureClass::Client) => {
                 let status = error.answer().map(|answer| answer.status.as_u16());
                 !matches!(status, Some(401 | 403 | 404 | 410))
             }
-            CallErrorKind::Failed(_) => true,
+            CallErrorKind::Failed(_)
+            | CallErrorKind::Transport { .. }
+            | CallErrorKind::CircuitOpen { .. }
+            | CallErrorKind::RateLimited
+            | CallErrorKind::Deadline
+            | CallErrorKind::Store => true,
             _ => false,
         }
     }
