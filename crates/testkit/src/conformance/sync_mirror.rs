@@ -488,10 +488,12 @@ async fn mirror(subject: &Subject, seed: u64, steps: usize) {
             "seed {seed} after {taken:#?}"
         );
     }
-    // The next round's claims are for its own items.
+    // The next round claims and reclaims items of its own.
     for id in store.integrations {
         subject.remove(id).await;
     }
+    let ended = subject.ports.syncs.reclaim_items(at(now + 2 * LEASE), 1000);
+    ended.await.unwrap();
 }
 
 // INV-16

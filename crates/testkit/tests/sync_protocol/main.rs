@@ -10,17 +10,17 @@ mod model;
 mod properties;
 mod world;
 
-use stateright::{Checker, Model as _};
+use stateright::{Checker, HasDiscoveries, Model as _};
 
 use self::{
     model::{Fault, Sync},
     properties::names,
 };
 
-/// Walks every reachable state, and with a fault until all properties are decided; the names of
-/// those that do not hold, and how many states there were.
-fn walk(model: Sync) -> (Vec<&'static str>, usize) {
-    let checker = model.checker().spawn_bfs().join();
+/// Walks every reachable state, or until what is looked for is found; the names of the properties
+/// that do not hold, and how many states there were.
+fn walk(model: Sync, until: HasDiscoveries) -> (Vec<&'static str>, usize) {
+    let checker = model.checker().finish_when(until).spawn_bfs().join();
     let broken = names()
         .into_iter()
         .filter(|name| checker.discovery(name).is_some())
@@ -30,14 +30,15 @@ fn walk(model: Sync) -> (Vec<&'static str>, usize) {
 
 #[track_caller]
 fn assert_holds(model: Sync) {
-    let (broken, states) = walk(model);
+    let (broken, states) = walk(model, HasDiscoveries::All);
     assert_eq!(broken, [""; 0]);
     assert!(states > 100, "{states} states are no check");
 }
 
 #[track_caller]
-fn assert_found(model: Sync, fault: Fault, property: &str) {
-    let (broken, _) = walk(model.with(fault));
+fn assert_found(model: Sync, fault: Fault, property: &'static str) {
+    let until = HasDiscoveries::AnyOf([property].into());
+    let (broken, _) = walk(model.with(fault), until);
     assert!(broken.contains(&property), "{fault:?} broke {broken:?}");
 }
 

@@ -32,9 +32,16 @@ pub(crate) fn names() -> [&'static str; 6] {
 pub(crate) fn all() -> Vec<Property<Sync>> {
     vec![
         Property::always(CURSOR, |model: &Sync, world: &World| {
+            let is_behind = |checkpoint| Some(checkpoint) <= world.cursor;
             let mut passed =
-                (model.upstream.iter()).filter(|version| Some(version.checkpoint) <= world.cursor);
+                (model.upstream.iter()).filter(|version| is_behind(version.checkpoint));
+            let mut unresolved = world.items.values().filter(|item| item.is_unresolved());
             passed.all(|version| is_done(world, *version))
+                && !unresolved.any(|item| {
+                    item.checkpoint
+                        .as_ref()
+                        .is_some_and(|o| is_behind(number(o)))
+                })
         }),
         Property::always(ENDS, |model: &Sync, world: &World| drains(model, world)),
         Property::always(ENDS_ONCE, |_, world: &World| {
@@ -55,13 +62,8 @@ pub(crate) fn all() -> Vec<Property<Sync>> {
 fn is_done(world: &World, version: Version) -> bool {
     world.items.values().any(|item| {
         let order = item.checkpoint.as_ref().map(number);
-        let is_same = order == Some(version.checkpoint);
         let of_record = item.external_id.as_ref().map(ExternalId::as_str) == Some(version.record);
-        match item.status {
-            ItemStatus::Success => of_record && order >= Some(version.checkpoint),
-            ItemStatus::Skipped => of_record && is_same,
-            _ => false,
-        }
+        item.status.is_resolved() && of_record && order >= Some(version.checkpoint)
     })
 }
 
