@@ -98,7 +98,7 @@ async fn configuration_errors_name_file_line_and_option() {
         run(&world, &["list"], &[]).exits(2)
     };
     list("prefix = \"a\"\nprefx = \"b\"\n").says("integrations.toml:2: unknown field `prefx`");
-    list("[retry]\n").says("integrations.toml:1: unknown field `retry`");
+    list("[retries]\n").says("integrations.toml:1: unknown field `retries`");
     list("[health]\nfailing_after = 0\n").says("`health.failing_after` is 0");
     list("[providers.github]\nbase_url = \"x\"\n").says("`providers.github.base_url`");
 }

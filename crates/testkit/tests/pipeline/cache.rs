@@ -10,9 +10,10 @@ use http::{HeaderMap, Method};
 use integrations_core::{
     cache::{CachedAnswer, ResponseCache},
     client::{AccountUpdate, AnswerSource, CallErrorKind, IntegrationHandle},
+    gate::RateBudget,
     integration::Integration,
     mock::MockResponseCache,
-    provider::{Account, Fields, Provider, ProviderError},
+    provider::{Account, Fields, Provider, ProviderError, RateLimits},
     store::{Ports, StoreError, StoreErrorKind},
     transport::{HttpTransport, Reached, TransportError, TransportErrorKind},
     value::ProviderKey,
@@ -357,7 +358,7 @@ async fn of_many_who_miss_at_once_one_asks() {
         |ports| ports,
         |builder| {
             builder
-                .provider(Plain)
+                .provider(Plain::default())
                 .shared_transport(Arc::clone(&gate) as _)
         },
     );
@@ -388,7 +389,7 @@ async fn a_caller_who_goes_away_does_not_keep_the_others_waiting() {
         |ports| ports,
         |builder| {
             builder
-                .provider(Plain)
+                .provider(Plain::default())
                 .shared_transport(Arc::clone(&gate) as _)
         },
     );
@@ -425,6 +426,33 @@ async fn hits_are_written_when_their_second_is_over() {
     assert_eq!(cached().await, 3);
 }
 
+// A 304 costs no budget where the provider says so, and a hit never does (RL-06).
+#[tokio::test]
+async fn what_did_not_change_costs_nothing_where_the_provider_says_so() {
+    let harness = Harness::new(Plain { limited: true });
+    let plain = harness.install("plain", None, &[], &[]).await;
+    let tagged = Reply::status(200).bytes("1").header("etag", "\"1\"");
+    reply(&harness, "/me", tagged);
+    harness
+        .transport
+        .reply_times(3, &Method::GET, "/me", &Reply::status(304));
+    let handle = harness.handle(&plain);
+    let ask = |ttl| handle.get("/me").cache(ttl).send();
+    ask(MINUTE).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(
+            ask(Duration::ZERO).await.unwrap().source,
+            AnswerSource::Revalidated
+        );
+        assert_eq!(ask(MINUTE).await.unwrap().source, AnswerSource::Cached);
+    }
+    reply(&harness, "/other", Reply::status(204));
+    let other = || handle.get("/other").max_wait(Duration::ZERO).send();
+    other().await.unwrap();
+    let refused = other().await.unwrap_err();
+    assert_eq!(refused.kind(), &CallErrorKind::RateLimited);
+}
+
 /// A client whose entries can be looked at.
 fn spied(provider: impl Provider + 'static) -> (Harness, Arc<Mutex<Vec<CachedAnswer>>>) {
     let kept = Arc::new(Mutex::new(Vec::new()));
@@ -446,7 +474,7 @@ fn spied(provider: impl Provider + 'static) -> (Harness, Arc<Mutex<Vec<CachedAns
 // DESIGN: sealed where the provider redacts; INV-10: and where it echoes a credential all the same
 #[tokio::test]
 async fn an_answer_that_may_hold_a_secret_is_sealed() {
-    let (harness, kept) = spied(Plain);
+    let (harness, kept) = spied(Plain::default());
     let plain = harness
         .install("plain", None, &[("token", TOKEN)], &[])
         .await;
@@ -483,8 +511,21 @@ async fn an_answer_that_may_hold_a_secret_is_sealed() {
     }
 }
 
-/// A provider without redaction.
-struct Plain;
+/// A provider without redaction, with or without a budget of two calls a minute.
+#[derive(Default)]
+struct Plain {
+    limited: bool,
+}
+
+impl RateLimits for Plain {
+    fn budgets(&self) -> Vec<RateBudget> {
+        vec![RateBudget::per_minute(2)]
+    }
+
+    fn not_modified_is_free(&self) -> bool {
+        true
+    }
+}
 
 impl Provider for Plain {
     fn key(&self) -> ProviderKey {
@@ -509,6 +550,10 @@ impl Provider for Plain {
 
     fn authenticate(&self, _: &Account<'_>, _: &mut HeaderMap) -> Result<(), ProviderError> {
         Ok(())
+    }
+
+    fn rate_limits(&self) -> Option<&dyn RateLimits> {
+        self.limited.then_some(self)
     }
 }
 

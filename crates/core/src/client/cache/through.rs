@@ -1,7 +1,8 @@
 //! A call through the cache.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use http::{Method, StatusCode};
 
 use super::{
@@ -17,6 +18,7 @@ use crate::{
         connection::Connection, pipeline::CallOptions,
     },
     request::FailureClass,
+    time::later,
 };
 
 impl IntegrationHandle {
@@ -47,6 +49,7 @@ impl IntegrationHandle {
             options,
             policy,
             key,
+            asked_at: self.shared.ports.clock.now(),
         };
         through.run(outgoing).await
     }
@@ -59,6 +62,7 @@ struct Through<'a> {
     options: &'a CallOptions,
     policy: CachePolicy,
     key: LocalKey,
+    asked_at: DateTime<Utc>,
 }
 
 impl Through<'_> {
@@ -71,10 +75,14 @@ impl Through<'_> {
                 Boarding::Go(flight) => return self.go(outgoing, Some(flight)).await,
                 // A failure is not shared: everybody asks, as they would without a cache.
                 Boarding::Landed(Landed::NotKept) => return self.go(outgoing, None).await,
-                Boarding::Landed(Landed::Kept | Landed::Abandoned) if self.policy.refresh => {
-                    return self.go(outgoing, None).await;
+                Boarding::Landed(Landed::Kept) => {
+                    // What came may be older than this call takes it.
+                    return match self.fresh_here() {
+                        Some(answer) => Ok(answer),
+                        None => self.go(outgoing, None).await,
+                    };
                 }
-                Boarding::Landed(Landed::Kept | Landed::Abandoned) => {}
+                Boarding::Landed(Landed::Abandoned) => {}
             }
         }
     }
@@ -87,7 +95,7 @@ impl Through<'_> {
             return Ok(boarding.await);
         };
         let clock = &shared.ports.clock;
-        let at = crate::time::later(clock.now(), deadline);
+        let at = later(self.asked_at, deadline);
         let (boarding, passed) = (std::pin::pin!(boarding), clock.sleep_until(at));
         match futures::future::select(boarding, passed).await {
             futures::future::Either::Left((boarding, _)) => Ok(boarding),
@@ -137,7 +145,10 @@ impl Through<'_> {
         let there = if self.policy.refresh {
             None
         } else {
-            place.find().await
+            // Where the store is away, what is here may do in its place.
+            let here = || shared.cache.memory().get(&self.key);
+            let found = place.find().await;
+            found.or_else(|| here().map(|entry| Entry::clone(&entry)))
         };
         if let Some(entry) = &there
             && entry.is_fresh(self.policy.ttl, shared.ports.clock.now())
@@ -202,10 +213,22 @@ impl Through<'_> {
         {
             outgoing.headers.extend(conditions);
         }
-        let live = self
-            .handle
-            .live_call(self.connection, outgoing, self.options);
+        let left = self.options_left();
+        let live = self.handle.live_call(self.connection, outgoing, &left);
         live.await
+    }
+
+    /// The call's options, with what is left of its deadline behind the wait for others (INV-15).
+    fn options_left(&self) -> Cow<'_, CallOptions> {
+        let Some(deadline) = self.options.deadline else {
+            return Cow::Borrowed(self.options);
+        };
+        let waited = self.handle.shared.ports.clock.now() - self.asked_at;
+        let waited = waited.to_std().unwrap_or_default();
+        Cow::Owned(CallOptions {
+            deadline: Some(deadline.saturating_sub(waited)),
+            ..self.options.clone()
+        })
     }
 
     /// Whether an older answer does in place of this failure: the other side could not be asked,

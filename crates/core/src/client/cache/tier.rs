@@ -115,8 +115,13 @@ impl<'a> Place<'a> {
     /// The entry with its time begun anew, as the other side says it is the same still.
     pub(super) async fn extend(&self, entry: &Entry, ttl: Duration, serve_stale: bool) -> Entry {
         let now = self.shared.ports.clock.now();
-        let expires_at = later(now, ttl);
-        let stale_until = serve_stale.then(|| later(expires_at, KEPT_STALE));
+        // A caller who takes only young answers takes nothing away from others.
+        let expires_at = later(now, ttl).max(entry.expires_at);
+        let stale_until = if serve_stale {
+            Some(later(expires_at, KEPT_STALE))
+        } else {
+            entry.stale_until
+        };
         let cache = &self.shared.ports.cache;
         let extend = cache.extend(&entry.key, expires_at, stale_until, now);
         // Where it is gone from the store, the next process asks again.
