@@ -172,6 +172,11 @@ impl RateLimits for Github {
     fn budgets(&self) -> Vec<RateBudget> {
         vec![RateBudget::per_hour(5_000)]
     }
+
+    /// W-GH-1
+    fn not_modified_is_free(&self) -> bool {
+        true
+    }
 }
 
 impl FailureClassifier for Github {

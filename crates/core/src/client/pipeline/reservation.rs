@@ -100,6 +100,7 @@ impl Shared {
         {
             // The provider knows whether it happened, and will not do it again.
             uid = record.uid;
+            claim.uid = uid;
             in_doubt = true;
             claim.retry_unknown = true;
             answer = self.reserve(&claim).await?;
