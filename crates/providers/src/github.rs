@@ -8,9 +8,10 @@ mod sync;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use integrations_core::{
+    gate::RateBudget,
     provider::{
         Account, FailureClassifier, Fields, HealthCheck, IncrementalSync, Outcome, Probe, Provider,
-        ProviderError, WebhookSource,
+        ProviderError, RateLimits, WebhookSource,
     },
     request::FailureClass,
     value::ProviderKey,
@@ -125,6 +126,10 @@ impl Provider for Github {
         Some(self)
     }
 
+    fn rate_limits(&self) -> Option<&dyn RateLimits> {
+        Some(self)
+    }
+
     fn webhook_source(&self) -> Option<&dyn WebhookSource> {
         Some(self)
     }
@@ -159,6 +164,18 @@ impl WebhookSource for Github {
 impl HealthCheck for Github {
     fn probe(&self) -> Probe {
         Probe::get("/repos/{owner}/{repo}")
+    }
+}
+
+impl RateLimits for Github {
+    /// GH-03; an app or an Enterprise server may have another, which the settings take.
+    fn budgets(&self) -> Vec<RateBudget> {
+        vec![RateBudget::per_hour(5_000)]
+    }
+
+    /// W-GH-1
+    fn not_modified_is_free(&self) -> bool {
+        true
     }
 }
 

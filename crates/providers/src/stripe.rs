@@ -6,7 +6,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use integrations_core::{
-    provider::{Account, Fields, HealthCheck, Probe, Provider, ProviderError, WebhookSource},
+    gate::RateBudget,
+    provider::{
+        Account, Fields, HealthCheck, NativeIdempotency, Probe, Provider, ProviderError,
+        RateLimits, WebhookSource,
+    },
     value::ProviderKey,
     webhook::{Inbound, SignatureScheme},
 };
@@ -105,6 +109,14 @@ impl Provider for Stripe {
     fn webhook_source(&self) -> Option<&dyn WebhookSource> {
         Some(self)
     }
+
+    fn rate_limits(&self) -> Option<&dyn RateLimits> {
+        Some(self)
+    }
+
+    fn native_idempotency(&self) -> Option<&dyn NativeIdempotency> {
+        Some(self)
+    }
 }
 
 /// ST-03, <https://docs.stripe.com/webhooks>
@@ -124,6 +136,20 @@ impl WebhookSource for Stripe {
             account: String,
         }
         delivery.json().map(|event: Event| event.account)
+    }
+}
+
+impl RateLimits for Stripe {
+    /// ST-01
+    fn budgets(&self) -> Vec<RateBudget> {
+        vec![RateBudget::per_second(100)]
+    }
+}
+
+impl NativeIdempotency for Stripe {
+    /// ST-02; <https://docs.stripe.com/api/idempotent_requests>
+    fn header(&self) -> HeaderName {
+        HeaderName::from_static("idempotency-key")
     }
 }
 

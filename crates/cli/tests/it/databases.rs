@@ -1,8 +1,8 @@
 //! Every scenario on both databases.
 
 use crate::{
-    accounts, cache, calls, chaos, logs, operator, pruning, receiving, schema, secrets, syncs,
-    world::Kind,
+    accounts, cache, calls, chaos, logs, once, operator, pruning, receiving, schema, secrets,
+    syncs, world::Kind,
 };
 
 macro_rules! on_both {
@@ -77,6 +77,10 @@ on_both! {
     syncs::skipping as a_skipped_item_lets_the_cursor_go,
     syncs::no_overlap as one_integration_is_never_synced_twice_at_once,
     chaos::nothing_is_lost as nothing_is_lost_whoever_is_killed,
+    once::many as two_hundred_processes_with_one_key_make_one_call,
+    once::killed as a_call_whose_process_was_killed_is_unknown_and_refused,
+    once::circuit as a_circuit_opened_by_one_process_stops_another,
+    once::retried as attempts_are_rows_that_point_at_the_first,
     secrets::nowhere as the_token_is_found_nowhere,
     secrets::wrong_key as another_key_exits_5,
     secrets::sources as credentials_come_from_file_variable_and_input,

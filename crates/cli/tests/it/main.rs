@@ -12,6 +12,7 @@ mod calls;
 mod chaos;
 mod databases;
 mod logs;
+mod once;
 mod operator;
 mod pruning;
 mod receiving;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::{gate::RateBudget, request::FailureClass};
+use crate::{gate::RateBudget, request::FailureClass, value::IdempotencyKey};
 
 /// Can be asked whether an account works.
 pub trait HealthCheck: Send + Sync {
@@ -116,4 +116,19 @@ pub trait RateLimits: Send + Sync {
 pub trait NativeIdempotency: Send + Sync {
     /// The header that carries the key.
     fn header(&self) -> HeaderName;
+
+    /// How long it remembers a key. An outcome nobody knows is not tried again after that.
+    fn remembers_for(&self) -> Duration {
+        Duration::from_hours(24)
+    }
+}
+
+/// Can be asked whether a call under a key happened.
+pub trait KeyProbe: Send + Sync {
+    /// The request that finds what a call to `endpoint`, a template, made under `key`; `None`
+    /// where there is none. It must change nothing.
+    fn request(&self, endpoint: &str, key: &IdempotencyKey) -> Option<Probe>;
+
+    /// What its answer says.
+    fn verdict(&self, key: &IdempotencyKey, outcome: &Outcome<'_>) -> Effect;
 }

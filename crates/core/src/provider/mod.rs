@@ -147,6 +147,11 @@ pub trait Provider: Send + Sync {
     fn native_idempotency(&self) -> Option<&dyn NativeIdempotency> {
         None
     }
+
+    /// Can be asked whether a call under a key happened.
+    fn key_probe(&self) -> Option<&dyn KeyProbe> {
+        None
+    }
 }
 
 /// The names of the capabilities `provider` has, for people.
@@ -164,6 +169,7 @@ pub fn capabilities(provider: &dyn Provider) -> Vec<&'static str> {
         ("retry policy", provider.retry_policy().is_some()),
         ("rate limits", provider.rate_limits().is_some()),
         ("idempotency", provider.native_idempotency().is_some()),
+        ("key probe", provider.key_probe().is_some()),
         ("request ids", provider.request_id_header().is_some()),
         ("webhooks", provider.webhook_source().is_some()),
     ]

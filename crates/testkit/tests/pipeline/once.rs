@@ -8,7 +8,10 @@ use integrations_core::{
     client::{AnswerSource, CallErrorKind, Once},
     idempotency::{ReservationRecord, ReservationState},
     integration::{Integration, Scope},
-    provider::{Account, Fields, NativeIdempotency, Provider, ProviderError},
+    provider::{
+        Account, Effect, Fields, KeyProbe, NativeIdempotency, Outcome, Probe, Provider,
+        ProviderError,
+    },
     store::{Ports, StoreError, StoreErrorKind},
     transport::{Reached, TransportErrorKind},
     value::{IdempotencyKey, ProviderKey},
@@ -435,6 +438,96 @@ impl NativeIdempotency for Deduplicating {
     fn header(&self) -> HeaderName {
         HeaderName::from_static("idempotency-key")
     }
+}
+
+// IDM-10: not after the provider has forgotten the key
+#[tokio::test]
+async fn an_unknown_outcome_is_not_tried_again_once_the_provider_forgot() {
+    let harness = Harness::new(Deduplicating);
+    let acme = install(&harness).await;
+    script(&harness, Reply::status(500));
+    charge(&harness, &acme).send().await.unwrap_err();
+    harness.clock.advance(Duration::from_hours(24));
+    let error = charge(&harness, &acme).send().await.unwrap_err();
+    assert_eq!(error.kind(), &CallErrorKind::KeyUnknown);
+    assert_eq!(harness.transport.sent().len(), 1);
+}
+
+/// Acme, with a list of charges by key.
+struct Searchable;
+
+impl Provider for Searchable {
+    fn key(&self) -> ProviderKey {
+        Acme.key()
+    }
+
+    fn name(&self) -> &str {
+        Acme.name()
+    }
+
+    fn credentials(&self) -> Fields {
+        Acme.credentials()
+    }
+
+    fn metadata(&self) -> Fields {
+        Acme.metadata()
+    }
+
+    fn base_url(&self, account: &Account<'_>) -> Result<Url, ProviderError> {
+        Acme.base_url(account)
+    }
+
+    fn authenticate(&self, a: &Account<'_>, h: &mut HeaderMap) -> Result<(), ProviderError> {
+        Acme.authenticate(a, h)
+    }
+
+    fn key_probe(&self) -> Option<&dyn KeyProbe> {
+        Some(self)
+    }
+}
+
+impl KeyProbe for Searchable {
+    fn request(&self, endpoint: &str, key: &IdempotencyKey) -> Option<Probe> {
+        (endpoint == "/charges").then(|| Probe::get(format!("/charges?key={key}")))
+    }
+
+    fn verdict(&self, _key: &IdempotencyKey, outcome: &Outcome<'_>) -> Effect {
+        match (outcome.status, outcome.body) {
+            (Some(200), b"[]") => Effect::DidNotHappen,
+            (Some(200), _) => Effect::Happened,
+            _ => Effect::Unknown,
+        }
+    }
+}
+
+// DESIGN: an unknown key is resolved by the provider's own probe
+#[tokio::test]
+async fn a_provider_is_asked_what_became_of_an_unknown_call() {
+    let harness = Harness::new(Searchable);
+    let acme = install(&harness).await;
+    let probe = |reply| harness.transport.reply(Method::GET, "/api/charges", reply);
+    script(&harness, Reply::status(500));
+    charge(&harness, &acme).send().await.unwrap_err();
+    probe(Reply::status(404));
+    let error = charge(&harness, &acme).send().await.unwrap_err();
+    assert_eq!(error.kind(), &CallErrorKind::KeyUnknown);
+
+    // It did not happen: it is made now, and is lost again.
+    probe(Reply::status(200).bytes("[]"));
+    script(&harness, Reply::status(502));
+    charge(&harness, &acme).send().await.unwrap_err();
+    assert_eq!(
+        state(&harness, &acme).await,
+        Some(ReservationState::Unknown)
+    );
+
+    // It happened: it is not made again.
+    probe(Reply::status(200).bytes("[{}]"));
+    let error = charge(&harness, &acme).send().await.unwrap_err();
+    assert_eq!(error.kind(), &CallErrorKind::KeyDone);
+    let sent = harness.transport.sent();
+    let posted = sent.iter().filter(|request| request.method == Method::POST);
+    assert_eq!(posted.count(), 2);
 }
 
 // IDM-10: the key is on the wire, so an unknown outcome may be tried again under it

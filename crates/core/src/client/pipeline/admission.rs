@@ -74,13 +74,15 @@ impl Lines {
         let entry = (line.clone(), VecDeque::from([waiter]));
         match line.lane {
             // Before everything that can wait (W-RL-8).
-            Lane::Interactive => {
-                let interactive = |(line, _): &(Line, _)| line.lane == Lane::Interactive;
-                let behind = self.lines.iter().take_while(|one| interactive(one)).count();
-                self.lines.insert(behind, entry);
-            }
+            Lane::Interactive => self.lines.insert(self.urgent(), entry),
             Lane::Background => self.lines.push_back(entry),
         }
+    }
+
+    /// How many lines are of callers somebody waits for. They come first.
+    fn urgent(&self) -> usize {
+        let is_urgent = |(line, _): &&(Line, _)| line.lane == Lane::Interactive;
+        self.lines.iter().take_while(is_urgent).count()
     }
 
     /// Everybody in the first line who is still waiting.
@@ -104,7 +106,11 @@ impl Lines {
             *behind = waiters;
             return;
         }
-        self.lines.push_front((line, waiters));
+        let before = match line.lane {
+            Lane::Interactive => 0,
+            Lane::Background => self.urgent(),
+        };
+        self.lines.insert(before, (line, waiters));
     }
 }
 

@@ -33,6 +33,7 @@ pub(in crate::client) struct Locals(Mutex<Known>);
 #[derive(Default)]
 struct Known {
     by_id: HashMap<IntegrationId, Arc<Local>>,
+    swept_at: Duration,
     ids: HashMap<Uid, IntegrationId>,
 }
 
@@ -72,7 +73,7 @@ impl Locals {
         let mut known = self.known();
         let local = Arc::clone(known.by_id.entry(id).or_default());
         local.memory().used_at = now;
-        if known.by_id.len() > MANY {
+        if known.by_id.len() > MANY && now.saturating_sub(known.swept_at) > UNUSED {
             known.forget_unused(now);
         }
         local
@@ -120,11 +121,12 @@ impl Locals {
 
 impl Known {
     fn forget_unused(&mut self, now: Duration) {
+        self.swept_at = now;
         self.by_id.retain(|_, local| {
             let used = || now.saturating_sub(local.memory().used_at) < UNUSED;
             Arc::strong_count(local) > 1 || used()
         });
-        let Self { by_id, ids } = self;
+        let Self { by_id, ids, .. } = self;
         ids.retain(|_, id| by_id.contains_key(id));
     }
 }

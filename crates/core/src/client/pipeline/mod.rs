@@ -21,6 +21,7 @@ mod permit;
 mod reservation;
 mod retry;
 mod retry_budget;
+mod unknown;
 
 use std::{pin::pin, sync::Arc};
 
@@ -189,10 +190,12 @@ impl IntegrationHandle {
                 if !plan.key_on_wire {
                     warn_local_only(connection);
                 }
-                let claim = shared
-                    .claim(connection, key, plan.key_on_wire, &plan.fingerprint)
-                    .await?;
-                match claim {
+                let (native, fingerprint) = (plan.key_on_wire, &plan.fingerprint);
+                let mut claim = shared.claim(connection, key, native, fingerprint).await;
+                if self.settle_unknown(connection, &plan.row, &claim).await {
+                    claim = shared.claim(connection, key, native, fingerprint).await;
+                }
+                match claim? {
                     Claim::Ours(held) => Some(Arc::new(held)),
                     Claim::Done(record) => {
                         let request_id = record.request_id;

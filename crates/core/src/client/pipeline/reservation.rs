@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use futures::future::{Either, select};
 
 use crate::{
@@ -93,9 +94,13 @@ impl Shared {
         let mut answer = self.reserve(&claim).await?;
         let mut uid = uid;
         let mut in_doubt = false;
-        if let (Reservation::Unknown(record), true) = (&answer, native) {
+        if let Reservation::Unknown(record) = &answer
+            && native
+            && remembered(connection, record.created_at, now)
+        {
             // The provider knows whether it happened, and will not do it again.
             uid = record.uid;
+            claim.uid = uid;
             in_doubt = true;
             claim.retry_unknown = true;
             answer = self.reserve(&claim).await?;
@@ -178,6 +183,12 @@ impl Shared {
             done(message).with_record(record)
         })
     }
+}
+
+/// Whether the provider still knows a key that was first used at `since`.
+fn remembered(connection: &Connection, since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    let native = connection.registered.provider.native_idempotency();
+    native.is_some_and(|native| now < later(since, native.remembers_for()))
 }
 
 fn seal_context(connection: &Connection, uid: Uid) -> SealContext {
