@@ -120,7 +120,8 @@ impl Replay {
                 return Ok(report);
             };
             page = page.after(Some(next));
-            let pause = Duration::from_secs_f64(ids.len() as f64 / f64::from(self.per_second));
+            let queued = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+            let pause = Duration::from_secs(1) * queued / self.per_second;
             ports.clock.sleep_until(later(now, pause)).await;
         }
     }

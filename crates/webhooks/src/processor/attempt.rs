@@ -46,9 +46,9 @@ impl Shared {
         };
         let clock = &self.client.ports().clock;
         let deadline = later(clock.now(), self.policy.timeout);
-        let handling = AssertUnwindSafe(async { handler.handle(delivery.clone()).await });
+        let attempt = AssertUnwindSafe(async { handler.handle(delivery.clone()).await });
         tokio::select! {
-            handled = handling.catch_unwind() => handled.unwrap_or_else(|_| {
+            result = attempt.catch_unwind() => result.unwrap_or_else(|_| {
                 tracing::error!(webhook = %delivery.id(), "a webhook's handler panicked");
                 Err(HandlerError::new("the handler panicked"))
             }),

@@ -182,7 +182,7 @@ impl Shared {
             let operation = "webhook".to_owned();
             match ended.status {
                 OperationStatus::Success => {
-                    emit(EventKind::OperationCompleted { log_id, operation })
+                    emit(EventKind::OperationCompleted { log_id, operation });
                 }
                 OperationStatus::Failed => {
                     let attempts = (delivery.attempt(), self.policy.max_attempts);
