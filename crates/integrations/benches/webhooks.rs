@@ -299,11 +299,12 @@ async fn round(bench: &Arc<Bench>, receiver: Option<&Receiver>, connections: usi
     }
     let took = started.elapsed();
     times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+    let sent = u32::try_from(times.len()).unwrap();
     Measured {
-        per_second: times.len() as f64 / took.as_secs_f64(),
-        p50: at(0.5),
-        p99: at(0.99),
+        per_second: f64::from(sent) / took.as_secs_f64(),
+        p50: at(50),
+        p99: at(99),
     }
 }
 
