@@ -1,18 +1,20 @@
 //! `serve`: receives webhooks until it is stopped.
 
 mod metrics;
-mod stop;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use integrations::{keys::SystemEntropy, webhooks};
+use integrations::{keys::SystemEntropy, webhooks, work::Stop};
 use integrations_server::{Drained, Server, health::DatabaseCheck, metrics::Queues};
 
 use self::metrics::Receipts;
+use super::worker::process_webhooks;
 use crate::{
     args::ServeArgs,
     context::Context,
     exit::{Exit, Failure, Outcome, chain},
+    sinks::Sink,
+    stop,
 };
 
 pub(super) async fn run(context: &Context, args: &ServeArgs) -> Outcome {
@@ -21,6 +23,10 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> Outcome {
     let client = context.client().await?;
     let receiver = settings.server.receiver(&settings.webhooks, &client);
     let ports = client.ports();
+    let sink = match &args.sink {
+        Some(target) => Some(Sink::open(target, &settings.sink.resolve()?, &ports.clock)?),
+        None => None,
+    };
     let public = args.listen.unwrap_or_else(|| settings.server.listen());
     let mut server = Server::builder(Arc::clone(&ports.clock))
         .public(public, webhooks::router(receiver.clone()))
@@ -42,7 +48,20 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> Outcome {
     );
     announce(context, "health and metrics", server.admin_address(), "");
 
-    let drained = server.run(stop::requested()).await;
+    let stop = Stop::new();
+    let processing = async {
+        if let Some(sink) = sink {
+            process_webhooks(&client, sink, &stop).await;
+        }
+    };
+    let working = async { tokio::join!(server.run(stop.stopped()), processing).0 };
+    let drained = tokio::select! {
+        drained = working => drained,
+        signals = stop::on_signals(&stop) => {
+            signals.map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))?;
+            return Err(Failure::failed("stopped at once; requests under way were cut off"));
+        }
+    };
     // What was taken is stored before the process ends.
     receiver.shutdown().await;
     client.shutdown().await;

@@ -9,6 +9,7 @@ use integrations::{
     retention::Pruner,
     sync::engine::{HandledCounts, SyncEngine},
     value::HolderName,
+    webhooks::Processor,
     work::Stop,
 };
 use integrations_server::{Server, health::DatabaseCheck, metrics::Queues};
@@ -66,7 +67,13 @@ pub(super) async fn run(context: &Context, args: &WorkerArgs) -> Outcome {
             () = stop.stopped() => {}
         }
     };
-    let working = async { tokio::join!(engine.run(stop.clone()), serving, pruning).0 };
+    let receiving = async {
+        // Who names kinds of items wants nothing else.
+        if args.kinds.is_empty() {
+            process_webhooks(&client, sink.clone(), &stop).await;
+        }
+    };
+    let working = async { tokio::join!(engine.run(stop.clone()), serving, pruning, receiving).0 };
     let handled = tokio::select! {
         handled = working => handled,
         signals = stop::on_signals(&stop) => {
@@ -77,6 +84,14 @@ pub(super) async fn run(context: &Context, args: &WorkerArgs) -> Outcome {
     client.shutdown().await;
     context.output.note(&summary(handled));
     Ok(Exit::Done)
+}
+
+/// Delivers the webhooks of every provider to the sink, until it is time to stop.
+pub(super) async fn process_webhooks(client: &IntegrationClient, sink: Sink, stop: &Stop) {
+    let processor = Processor::builder(client).fallback_for_all(sink).build();
+    let running = processor.start();
+    stop.stopped().await;
+    running.shutdown().await;
 }
 
 /// A name that no other process has.

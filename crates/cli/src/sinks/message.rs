@@ -1,6 +1,7 @@
 //! What is delivered: one item or webhook, as a line of JSON.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use integrations::webhooks::Delivery;
 use integrations::{
     sync::{Payload, SyncItem},
     value::ExternalId,
@@ -27,6 +28,19 @@ struct ItemLine<'a> {
     external_id: Option<&'a str>,
     checkpoint: Option<&'a Json>,
     payload: Option<Content<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_encoding: Option<&'static str>,
+}
+
+/// The JSON of a webhook.
+#[derive(Serialize)]
+struct WebhookLine<'a> {
+    r#type: &'static str,
+    integration_id: Option<i64>,
+    provider: &'a str,
+    event_type: Option<&'a str>,
+    delivery_id: Option<&'a str>,
+    payload: Content<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_encoding: Option<&'static str>,
 }
@@ -80,6 +94,22 @@ impl Message {
             payload,
         };
         Self::new(format!("item-{}-{}", item.integration_id, item.id), &line)
+    }
+
+    /// A webhook.
+    pub(crate) fn webhook(delivery: &Delivery) -> Self {
+        let payload = Payload::from_bytes(delivery.body().to_vec());
+        let content = Content::of(&payload);
+        let line = WebhookLine {
+            r#type: "webhook",
+            integration_id: delivery.integration_id().map(|id| id.0),
+            provider: delivery.provider().as_str(),
+            event_type: delivery.event_type(),
+            delivery_id: delivery.delivery_id(),
+            payload_encoding: content.encoding(),
+            payload: content,
+        };
+        Self::new(format!("webhook-{}", delivery.id()), &line)
     }
 
     fn new(id: String, line: &impl Serialize) -> Self {

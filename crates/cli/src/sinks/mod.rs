@@ -7,6 +7,7 @@ mod http;
 mod items;
 mod lines;
 mod message;
+mod webhooks;
 
 use std::{fs::OpenOptions, io, path::PathBuf, sync::Arc};
 

@@ -65,6 +65,7 @@ on_both! {
     receiving::handshakes as handshakes_are_answered_and_not_stored,
     receiving::at_once as one_delivery_from_many_connections_is_one,
     receiving::killed as what_got_a_2xx_survives_kills,
+    receiving::processed as a_handler_gets_what_came_and_gets_it_again,
     receiving::slow as who_is_slow_is_cut_off,
     receiving::operators as operators_see_counts_and_replay,
     pruning::prunes as what_is_past_its_age_is_pruned,

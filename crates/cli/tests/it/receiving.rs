@@ -1,6 +1,7 @@
 //! Webhooks, from the wire to the table.
 
 use std::{
+    collections::BTreeSet,
     io::Write as _,
     net::TcpStream,
     sync::{Arc, Barrier, Mutex},
@@ -54,6 +55,17 @@ fn deliver_at(
 }
 
 impl World {
+    /// The deliveries, once all of so many are processed.
+    fn processed(&self, count: usize) -> Vec<Json> {
+        for _ in 0..600 {
+            let processed = self.webhooks(&["--status", "processed"]);
+            if processed.len() == count {
+                return processed;
+            }
+        }
+        panic!("not processed: {:?}", self.webhooks(&[]));
+    }
+
     fn webhooks(&self, more: &[&str]) -> Vec<Json> {
         let mut args = vec!["webhooks", "--limit", "1000"];
         args.extend(more);
@@ -362,6 +374,49 @@ pub(crate) async fn killed(kind: Kind) {
         .filter(|delivery| times(delivery) != 1)
         .collect();
     assert!(taken.len() >= 40 * KILLS && lost.is_empty(), "{lost:?}");
+
+    let serving = world.serve(&["--sink", "ndjson:out.ndjson"]);
+    world.processed(rows.len());
+    let (code, _) = serving.stop();
+    let lines = world.lines("out.ndjson");
+    let delivered: BTreeSet<_> = lines
+        .iter()
+        .map(|line| line["delivery_id"].as_str().unwrap())
+        .collect();
+    assert_eq!((code, delivered.len()), (0, rows.len()));
+}
+
+// WH-20, WH-25: what a handler gets is what came, and what came is what it gets again
+pub(crate) async fn processed(kind: Kind) {
+    let (world, id) = receiving(kind, "").await;
+    let serving = world.serve(&["--sink", "ndjson:out.ndjson"]);
+    assert_eq!(deliver(&serving, &id, "d-1", SECRET, BODY).status, 202);
+    let row = world.processed(1).remove(0);
+    assert_eq!(row["attempts"], 1);
+    let first = std::fs::read_to_string(world.path("out.ndjson")).unwrap();
+    let as_it_came = std::str::from_utf8(BODY).unwrap();
+    assert!(first.contains(as_it_came), "{first}");
+    let line = &world.lines("out.ndjson")[0];
+    for (name, value) in [
+        ("type", json!("webhook")),
+        ("provider", json!("github")),
+        ("event_type", json!("issues")),
+        ("delivery_id", json!("d-1")),
+        ("integration_id", row["integration_id"].clone()),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    let number = row["id"].to_string();
+    world.run(&["webhooks", "replay", &number]).ok();
+    while world.lines("out.ndjson").len() < 2 {
+        thread::yield_now();
+    }
+    let both = std::fs::read_to_string(world.path("out.ndjson")).unwrap();
+    assert_eq!(both, first.repeat(2));
+    // The same again is no second one.
+    assert_eq!(deliver(&serving, &id, "d-1", SECRET, BODY).status, 200);
+    let (code, _) = serving.stop();
+    assert_eq!((code, world.lines("out.ndjson").len()), (0, 2));
 }
 
 pub(crate) async fn slow(kind: Kind) {
