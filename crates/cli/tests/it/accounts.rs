@@ -46,8 +46,8 @@ pub(crate) async fn life(kind: Kind) {
 
     let removed = world.run(&["remove", &id]).ok().json();
     assert_eq!(
-        removed["rows_deleted"], 2,
-        "the integration and its request"
+        removed["rows_deleted"], 3,
+        "the integration, its request and its gate"
     );
     world.run(&["show", &id]).exits(3);
     assert_eq!(world.run(&["list"]).ok().json(), json!([]));

@@ -44,10 +44,10 @@ async fn list(handle: &IntegrationHandle) -> Outcome<String> {
     Ok(format!("a page of issues: {} of them", issues.len()))
 }
 
-/// The twin is told to fail once. That counts as an outage, which the next success forgets.
+/// The twin is told to fail once, and there is no second attempt. That counts as an outage, which the next success forgets.
 async fn failing(handle: &IntegrationHandle, twin: &GithubTwin) -> Outcome<String> {
     twin.inject(Fault::status(500));
-    match handle.get(ISSUES).send().await {
+    match handle.get(ISSUES).attempts(1).send().await {
         Ok(_) => Err(Failure::failed("the stand-in was to fail, and did not")),
         Err(error) => Ok(format!(
             "one that fails: {error}; {}",
