@@ -14,9 +14,6 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
     reason = "a benchmark prints, stops at the first surprise, and reads the wall clock"
 )]
 

@@ -14,7 +14,7 @@ use crate::world::{Kind, Ran, World};
 const ISSUES: &str = "/repos/{owner}/{repo}/issues";
 
 impl World {
-    fn get(&self, id: &str, endpoint: &str) -> Ran {
+    pub(crate) fn get(&self, id: &str, endpoint: &str) -> Ran {
         self.run(&["request", id, "GET", endpoint])
     }
 
