@@ -246,7 +246,7 @@ async fn kinds_without_a_handler_are_left_and_hold_the_cursor() {
     assert_eq!(world.cursor("comments").await, Some(json!(2)));
 }
 
-// W-SYN-3, issue acceptance 2
+// W-SYN-3
 #[tokio::test]
 async fn a_poison_item_holds_the_cursor_just_below_it_and_nothing_else() {
     let world = World::new(&["issues"]).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use integrations_core::{
     client::AccountUpdate,
     event::EventKind,
+    integration::{HealthStatus, Scope},
     sync::engine::{SyncEngine, SyncError, SyncRequest},
 };
 
@@ -122,6 +123,32 @@ async fn a_request_for_what_is_not_there_says_so() {
     let nobody = SyncRequest::of(integrations_core::id::IntegrationId(999));
     let result = world.engine.sync_now(&nobody, &world.stop).await;
     assert!(matches!(result, Err(SyncError::NotFound)));
+}
+
+// HLT-07, W-HLT-6
+#[tokio::test]
+async fn an_integration_that_is_not_well_is_synced_less_often() {
+    let world = World::new(&["issues"]).await;
+    for (health, spacing) in [(HealthStatus::Degraded, 20), (HealthStatus::Failing, 100)] {
+        world.sync().await;
+        let synced = world.row().await.last_synced_at.unwrap();
+        let ports = world.harness.client.ports();
+        let now = ports.clock.now();
+        ports
+            .integrations
+            .move_health(world.integration.id, &Scope::Operator, &health, now)
+            .await
+            .unwrap();
+
+        world.pass(600);
+        assert_eq!(world.engine.sync_due(9, &world.stop).await.unwrap(), []);
+        let next = world.row().await.next_sync_at.unwrap();
+        assert_eq!((next - synced).num_minutes(), spacing);
+
+        world.pass(60 * (u64::try_from(spacing).unwrap() - 10));
+        let due = world.engine.sync_due(9, &world.stop).await.unwrap();
+        assert_eq!(due.len(), 1);
+    }
 }
 
 // HLT-14, L-HLT-2

@@ -6,6 +6,7 @@ use super::Inner;
 use crate::{
     event::EventKind,
     id::SyncRunId,
+    integration::Scope,
     store::StoreError,
     sync::{CursorRule, Finalise, Finalised, RunEnd, RunState, SyncSchedule},
     time::later,
@@ -62,6 +63,18 @@ impl Inner {
                 tracing::warn!(%run_id, %error, "a run could not be finalised yet");
                 None
             }
+        }
+    }
+
+    /// Lets the cursor follow where a run had ended before its last item was done: one that was
+    /// retried by hand, say (SYN-26). Nothing is told a second time.
+    pub(super) async fn look_again(&self, run_id: SyncRunId) {
+        let syncs = &self.client.ports().syncs;
+        let run = syncs.find_run(run_id, &Scope::Operator).await;
+        if let Ok(Some(run)) = run
+            && run.state.is_final()
+        {
+            self.finalise_or_leave(run_id).await;
         }
     }
 

@@ -247,8 +247,7 @@ impl SyncEngine {
             let Some(claimed) = self.inner.claim_due(1).await?.pop() else {
                 break;
             };
-            let round = self.inner.round(claimed, RoundRequest::default(), stop);
-            reports.push(round.await);
+            reports.extend(self.inner.scheduled_round(claimed, stop).await);
         }
         Ok(reports)
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     event::EventKind,
-    integration::{ClaimedIntegration, SyncClaim, SyncSelection},
+    integration::{ClaimedIntegration, HealthStatus, Integration, SyncClaim, SyncSelection},
     store::StoreError,
     sync::KindSelection,
     time::{earlier, later},
@@ -36,9 +36,7 @@ impl Inner {
             let free = self.policy.enumerations - rounds.len().min(self.policy.enumerations);
             for claimed in self.claim_due_or_wait(free).await {
                 let (engine, stop) = (Arc::clone(&self), stop.clone());
-                rounds.spawn(
-                    async move { engine.round(claimed, RoundRequest::default(), &stop).await },
-                );
+                rounds.spawn(async move { engine.scheduled_round(claimed, &stop).await });
             }
             let poll = later(ports.clock.now(), self.policy.poll);
             tokio::select! {
@@ -60,6 +58,26 @@ impl Inner {
                 tracing::warn!("syncs were cut off by the stop; they go on when their leases end");
             }
         }
+    }
+
+    /// Makes a round of an integration that is due, unless its health asks for more time; `None`
+    /// then.
+    pub(super) async fn scheduled_round(
+        &self,
+        claimed: ClaimedIntegration,
+        stop: &Stop,
+    ) -> Option<RoundReport> {
+        let Some(until) = rests_until(&claimed.integration, self.now()) else {
+            let request = RoundRequest::default();
+            return Some(self.round(claimed, request, stop).await);
+        };
+        let (id, fence) = (claimed.integration.id, claimed.fence);
+        let integrations = &self.client.ports().integrations;
+        let released = integrations.release_sync_lease(id, fence, Some(until));
+        if let Err(error) = released.await {
+            tracing::warn!(integration_id = %id, %error, "a sync lease is left to run out");
+        }
+        None
     }
 
     /// At most `limit` of the integrations that are due.
@@ -98,7 +116,21 @@ impl Inner {
     }
 }
 
-fn note(ended: Result<RoundReport, tokio::task::JoinError>) {
+/// Until when an integration that is not well is left alone: its intervals count double while it
+/// is degraded, and tenfold while it is failing (HLT-07).
+fn rests_until(integration: &Integration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let multiple = match integration.health.status {
+        HealthStatus::Degraded => 2,
+        HealthStatus::Failing => 10,
+        _ => return None,
+    };
+    let minutes = u64::try_from(integration.sync_interval_minutes?).ok()?;
+    let spacing = Duration::from_secs(minutes.saturating_mul(60 * multiple));
+    let since = integration.last_synced_at.unwrap_or(integration.created_at);
+    Some(later(since, spacing)).filter(|until| *until > now)
+}
+
+fn note(ended: Result<Option<RoundReport>, tokio::task::JoinError>) {
     if let Err(error) = ended {
         // Code of providers is caught where it is called; this is ours.
         tracing::error!(%error, "a sync ended early; its lease runs out");

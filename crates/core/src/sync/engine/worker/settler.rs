@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::Worker;
 use crate::{
     event::EventKind,
-    id::{IntegrationId, SyncItemId, SyncRunId, Uid},
+    id::{IntegrationId, SyncItemId, Uid},
     store::StoreError,
     sync::{ItemOutcome, ItemSettled, ItemSettlement},
     time::later,
@@ -103,18 +103,20 @@ impl Settler {
                 }
             }
         }
-        let mut finalisable = BTreeSet::new();
+        let (mut finalisable, mut perhaps_ended) = (BTreeSet::new(), BTreeSet::new());
         let settled = self.write(&settlements).await;
         for ((settlement, about), settled) in settlements.into_iter().zip(abouts).zip(settled) {
             match settled {
                 Some(ItemSettled::Done {
                     run_id,
+                    open,
                     finalisable: at_zero,
-                    ..
                 }) => {
                     self.note(settlement, about);
                     if at_zero {
                         finalisable.insert(run_id);
+                    } else if open == 0 {
+                        perhaps_ended.insert(run_id);
                     }
                 }
                 Some(ItemSettled::LeaseLost) => {
@@ -125,7 +127,15 @@ impl Settler {
             }
         }
         for run_id in finalisable {
-            self.end(run_id);
+            let engine = Arc::clone(&self.worker.engine);
+            self.ends.spawn(async move {
+                engine.finalise_or_leave(run_id).await;
+            });
+        }
+        for run_id in perhaps_ended {
+            let engine = Arc::clone(&self.worker.engine);
+            self.ends
+                .spawn(async move { engine.look_again(run_id).await });
         }
     }
 
@@ -198,13 +208,6 @@ impl Settler {
                 }
             }
         }
-    }
-
-    fn end(&mut self, run_id: SyncRunId) {
-        let engine = Arc::clone(&self.worker.engine);
-        self.ends.spawn(async move {
-            engine.finalise_or_leave(run_id).await;
-        });
     }
 }
 
