@@ -46,7 +46,7 @@ impl IntegrationHandle {
     pub(super) async fn send(
         &self,
         draft: Draft,
-        options: CallOptions,
+        mut options: CallOptions,
     ) -> Result<Answer, CallError> {
         if let Some(wrong) = options.wrong {
             return Err(CallError::new(CallErrorKind::Invalid, wrong));
@@ -64,6 +64,8 @@ impl IntegrationHandle {
             // What answers without a live call, or adds conditions to one, comes before any key is
             // reserved, and before admission.
             Some(policy) => {
+                // Hits are counted on the row that brought the answer.
+                options.row_needed = true;
                 let call = self.cached_call(&connection, outgoing, &options, policy);
                 Box::pin(call).await
             }

@@ -43,6 +43,8 @@ pub(super) struct Attempted {
     pub(super) attempt: i16,
     pub(super) retry_of: Option<RequestId>,
     pub(super) key: Option<IdempotencyKey>,
+    /// Something will point at the row.
+    pub(super) row_needed: bool,
 }
 
 /// What to do when a call was made and its row cannot be written.
@@ -150,11 +152,12 @@ impl Shared {
     }
 
     /// Whether an attempt leaves a row. A success does not where sampling leaves it out; whatever a
-    /// row may be looked for by, a key or a chain of retries, keeps its row.
+    /// row may be looked for by, a key, a chain of retries or a cached answer, keeps its row.
     fn is_logged(&self, attempted: &Attempted) -> bool {
         attempted.class.is_some()
             || attempted.key.is_some()
             || attempted.retry_of.is_some()
+            || attempted.row_needed
             || self.log.successes.draw(&*self.keys.entropy)
     }
 

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -162,6 +163,31 @@ async fn successes_that_are_left_out_still_heal() {
     let keyed = harness.handle(&acme).post("/x").idempotency_key("k");
     let answer = keyed.send().await.unwrap();
     assert!(answer.request_id.is_some(), "the key's row is looked for");
+}
+
+// A cached answer points at the row that brought it
+#[tokio::test]
+async fn the_row_behind_a_cached_answer_is_there_whatever_is_left_out() {
+    let harness = Harness::with(
+        |ports| ports,
+        |builder| {
+            let none = SampleRate::new(0.0).unwrap();
+            let builder = builder.provider(Acme).sample_successes(none);
+            builder.log_mode(LogMode::Background)
+        },
+    );
+    let acme = install(&harness).await;
+    get(&harness, &[200]);
+    for _ in 0..2 {
+        let call = harness
+            .handle(&acme)
+            .get("/x")
+            .cache(Duration::from_secs(60));
+        call.send().await.unwrap();
+    }
+    harness.client.shutdown().await;
+    let rows = harness.requests().await;
+    assert_eq!((rows.len(), rows[0].cache_hits), (1, 1));
 }
 
 #[tokio::test]

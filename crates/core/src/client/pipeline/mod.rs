@@ -228,7 +228,11 @@ impl IntegrationHandle {
             attempts: options.attempts.unwrap_or(by_method).max(1),
             repeatable: plan.repeatable || (held.is_some() && plan.key_on_wire),
             retry_of: options.retry_of,
-            mode: options.log.unwrap_or(shared.log_mode),
+            mode: if options.row_needed {
+                LogMode::Durable
+            } else {
+                options.log.unwrap_or(shared.log_mode)
+            },
             trace: (shared.tracing).of_call(options.trace.as_ref(), &*shared.keys.entropy),
             give_up_at: later(now, within),
             deadline: options.deadline.map(|deadline| later(now, deadline)),
@@ -238,6 +242,7 @@ impl IntegrationHandle {
                 related: options.related.clone(),
                 sync_log_id: self.sync_log_id,
                 key: options.key.clone(),
+                row_needed: options.row_needed,
                 ..plan.row
             },
             held,

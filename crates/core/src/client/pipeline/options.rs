@@ -19,6 +19,9 @@ pub(in crate::client) struct CallOptions {
     pub(in crate::client) retry_of: Option<RequestId>,
     pub(in crate::client) log: Option<LogMode>,
     pub(in crate::client) trace: Option<TraceContext>,
+    /// Whether something will point at its row: it is then waited for, and no sampling leaves it
+    /// out.
+    pub(in crate::client) row_needed: bool,
     /// What is wrong with the call. It is told when the call is made, before anything happens.
     pub(in crate::client) wrong: Option<String>,
 }
