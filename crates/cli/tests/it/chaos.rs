@@ -205,12 +205,16 @@ pub(crate) async fn nothing_is_lost(kind: Kind) {
             restart_postgres();
         }
     }
-    // The dust settles: what was cut off goes on, and then one more sync sees what changed last.
+    // The dust settles: what was cut off goes on, and then one more sync sees what changed last. An
+    // integration that is not well would be left alone for longer.
     chaos.world.twin.clear_faults();
     let world = &chaos.world;
     world.until(UNFINISHED, "0").await;
     world
-        .execute("UPDATE {p}s SET next_sync_at = created_at")
+        .execute(
+            "UPDATE {p}s SET next_sync_at = created_at, health_status = 'healthy', \
+             consecutive_failures = 0",
+        )
         .await;
     let due = "SELECT CAST(count(*) AS text) AS cell FROM {p}s \
                WHERE next_sync_at <= created_at OR sync_lease_holder IS NOT NULL";

@@ -240,7 +240,7 @@ async fn the_demo_runs_twice_and_shows_what_was_recorded() {
         1,
         "the second run uses what the first made"
     );
-    assert_eq!(list[0]["requests_24h"], 8);
+    assert_eq!(list[0]["requests_24h"], 20);
     let json = run(&world, &["demo", "--format", "json"], &[]).ok().json();
-    assert_eq!(json["requests"].as_array().unwrap().len(), 4);
+    assert_eq!(json["requests"].as_array().unwrap().len(), 10);
 }

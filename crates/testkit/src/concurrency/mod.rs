@@ -72,7 +72,6 @@ macro_rules! __concurrency_checks {
             webhooks_are_claimed_once
             syncs_are_claimed_once
             one_sync_has_one_winner
-            engines_sync_each_integration_one_at_a_time
             a_run_ends_once
             a_stream_has_one_unfinished_run
             a_delivery_is_new_once
@@ -95,6 +94,7 @@ macro_rules! __concurrency_checks {
             clients_never_exceed_a_budget
             clients_send_one_probe
             clients_send_one_call_per_key
+            engines_sync_each_integration_one_at_a_time
         }
     };
     (@tests $($check:ident)*) => {
@@ -287,6 +287,7 @@ mod tests {
             include_str!("winners.rs"),
             include_str!("writers.rs"),
             include_str!("clients.rs"),
+            include_str!("engines.rs"),
         ];
         let written: Vec<_> = sources
             .iter()

@@ -178,10 +178,16 @@ impl Shared {
                 return Err(done(message).with_record(record).with_source(error));
             }
         };
-        kept::Kept::read(&opened).ok_or_else(|| {
+        let Some(kept) = kept::Kept::read(&opened) else {
             let message = "the call under this key succeeded; its answer cannot be read";
-            done(message).with_record(record)
-        })
+            return Err(done(message).with_record(record));
+        };
+        // Somebody found out that an attempt had been acted on, whatever it was answered.
+        if kept.status.is_client_error() || kept.status.is_server_error() {
+            let message = "the call under this key succeeded; what is on file is another answer";
+            return Err(done(message).with_record(record));
+        }
+        Ok(kept)
     }
 }
 
