@@ -54,7 +54,7 @@ pub enum UnrecordedPolicy {
     /// within a bound, and written once the store is back.
     #[default]
     AnswerAndReport,
-    /// The caller gets an error of kind [`CallErrorKind::Unrecorded`] that carries the answer.
+    /// The caller gets an error of kind [`CallErrorKind::Unrecorded`](super::CallErrorKind::Unrecorded) that carries the answer.
     FailCall,
 }
 
