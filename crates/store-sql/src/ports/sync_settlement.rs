@@ -27,6 +27,9 @@ impl<B: Backend> SqlStore<B> {
         let items = self.lock_with_versions(&mut *session, ids).await?;
         let (changes, runs) = settle(settlements, &items);
         if changes.is_empty() {
+            // Ended here and not by dropping: a claim passes over what is locked, and a dropped
+            // transaction ends a moment later.
+            session.commit().await?;
             return Ok(vec![ItemSettled::LeaseLost; settlements.len()]);
         }
         let standings = self.write_changes(&mut *session, &changes, now).await?;

@@ -498,7 +498,7 @@ async fn mirror(subject: &Subject, seed: u64, steps: usize) {
 
 // INV-16
 pub async fn random_steps_leave_the_rows_that_memory_has(subject: &Subject) {
-    for seed in 1..=3 {
-        mirror(subject, seed * 0x9e37_79b9, 30).await;
+    for seed in 1..=6 {
+        mirror(subject, seed * 0x9e37_79b9, 120).await;
     }
 }
