@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,7 +31,10 @@ const UNUSED: Duration = Duration::from_mins(1);
 
 /// The integrations this process has called.
 #[derive(Default)]
-pub(in crate::client) struct Locals(Mutex<Known>);
+pub(in crate::client) struct Locals {
+    known: Mutex<Known>,
+    changes: AtomicU64,
+}
 
 #[derive(Default)]
 struct Known {
@@ -65,7 +71,7 @@ struct Closed {
 
 impl Locals {
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is remembered of an integration.
@@ -112,10 +118,16 @@ impl Locals {
 
     /// Forgets what was read of an integration, because it was changed.
     pub(in crate::client) fn forget(&self, id: IntegrationId) {
+        self.changes.fetch_add(1, Ordering::Release);
         let local = self.known().by_id.get(&id).cloned();
         if let Some(local) = local {
             local.forget();
         }
+    }
+
+    /// How often this process changed an integration.
+    pub(in crate::client) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 }
 
