@@ -63,14 +63,20 @@ pub(crate) struct BulkArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = Condition::read, conflicts_with = "ids")]
     pub(crate) filter: Vec<Condition>,
     /// Queue so many a second
-    #[arg(long, value_name = "N", default_value_t = 100, requires = "filter")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        requires = "filter",
+        conflicts_with = "ids"
+    )]
     #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
     pub(crate) per_second: u32,
     /// Show what would be queued, and queue nothing
-    #[arg(long, requires = "filter", conflicts_with = "yes")]
+    #[arg(long, requires = "filter", conflicts_with_all = ["yes", "ids"])]
     pub(crate) dry_run: bool,
     /// Do not ask
-    #[arg(long, requires = "filter")]
+    #[arg(long, requires = "filter", conflicts_with = "ids")]
     pub(crate) yes: bool,
 }
 
