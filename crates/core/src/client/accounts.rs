@@ -165,7 +165,7 @@ impl IntegrationHandle {
         let changed = integrations
             .update(row.id, &self.scope, change, clock.now())
             .await;
-        self.shared.locals.forget(row.id);
+        self.shared.locals.changed(row.id);
         changed?.ok_or(AccountError::NotFound)
     }
 
@@ -330,7 +330,7 @@ impl IntegrationHandle {
             now: clock.now(),
         };
         let replaced = integrations.replace_credentials(&replacement).await;
-        self.shared.locals.forget(row.id);
+        self.shared.locals.changed(row.id);
         replaced
     }
 
@@ -350,7 +350,7 @@ impl IntegrationHandle {
         let removal = integrations
             .remove(row.id, &self.scope, force, clock.now())
             .await;
-        self.shared.locals.forget(row.id);
+        self.shared.locals.changed(row.id);
         Ok(removal?)
     }
 

@@ -116,16 +116,21 @@ impl Locals {
         });
     }
 
-    /// Forgets what was read of an integration, because it was changed.
-    pub(in crate::client) fn forget(&self, id: IntegrationId) {
+    /// Forgets what was read of an integration, because its row was changed.
+    pub(in crate::client) fn changed(&self, id: IntegrationId) {
         self.changes.fetch_add(1, Ordering::Release);
+        self.forget(id);
+    }
+
+    /// Forgets what was read of an integration, because something about it was changed.
+    pub(in crate::client) fn forget(&self, id: IntegrationId) {
         let local = self.known().by_id.get(&id).cloned();
         if let Some(local) = local {
             local.forget();
         }
     }
 
-    /// How often this process changed an integration.
+    /// How often this process changed the row of an integration.
     pub(in crate::client) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
