@@ -16,9 +16,13 @@ use integrations_core::{
     value::TablePrefix,
     wake::{LocalWake, Wake, WakeChannel, WakeListener},
 };
-use integrations_store_sql::{clock::SystemClock, wake::SharedWake};
+use integrations_store_sql::{
+    at_hand::{AtHand, Held as _},
+    clock::SystemClock,
+    wake::SharedWake,
+};
 use sqlx::{
-    PgPool,
+    PgPool, Postgres,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::sync::Notify;
@@ -49,7 +53,10 @@ impl PgWake {
     }
 
     /// Sends what is rung, until the future is dropped.
-    pub(crate) fn sending(&self, pool: PgPool) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn sending(
+        &self,
+        pool: AtHand<Postgres>,
+    ) -> impl Future<Output = ()> + Send + use<> {
         send(Arc::clone(&self.outbox), pool)
     }
 }
@@ -124,23 +131,30 @@ impl Outbox {
     }
 }
 
-async fn send(outbox: Arc<Outbox>, pool: PgPool) {
+async fn send(outbox: Arc<Outbox>, pool: AtHand<Postgres>) {
     let clock = SystemClock::new();
     loop {
         let channels = outbox.take().await;
-        // Nobody needs this commit to be on disk.
-        let sent =
-            sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
-                .bind(&outbox.topic)
-                .bind(outbox.payload(&channels))
-                .persistent(false)
-                .execute(&pool)
-                .await;
-        if let Err(error) = sent {
+        let sent = notify(&pool, &outbox.topic, outbox.payload(&channels));
+        if let Err(error) = sent.await {
             tracing::debug!(?error, "other processes were not told of new work");
         }
         clock.sleep_until(later(clock.now(), SEND_EVERY)).await;
     }
+}
+
+async fn notify(pool: &AtHand<Postgres>, topic: &str, payload: String) -> Result<(), sqlx::Error> {
+    let mut connection = pool.take().await?;
+    connection.begins();
+    // Nobody needs this commit to be on disk.
+    sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
+        .bind(topic)
+        .bind(payload)
+        .persistent(false)
+        .execute(&mut *connection)
+        .await?;
+    connection.ended();
+    Ok(())
 }
 
 async fn relay(direct: PgConnectOptions, outbox: Arc<Outbox>, local: Arc<LocalWake>) {

@@ -19,8 +19,8 @@ use super::{
     payload::hex,
 };
 use crate::{
-    backend::{OwnCommit, Session},
-    dialect::{Dialect, time_text},
+    backend::{NumberLock, OwnCommit, Session},
+    dialect::time_text,
     error::{SqlError, SqlErrorKind},
     row::Row,
     statement::Template,
@@ -114,10 +114,9 @@ impl<B: OwnCommit> SqlStore<B> {
         let mut session = if rows.len() == 1 && !looks_first {
             self.backend.write().await?
         } else {
-            self.backend.begin().await?
+            self.backend.begin_batch(&digest_locks(deliveries)).await?
         };
         if looks_first {
-            self.lock_digests(&mut *session, deliveries).await?;
             let others = deliveries.iter().filter(|new| has_other_keys(new));
             let firsts = Firsts {
                 by_key: self.find_keys(&mut *session, others).await?,
@@ -160,8 +159,7 @@ impl<B: OwnCommit> SqlStore<B> {
         deliveries: &[NewWebhook],
         ids: &[WebhookId],
     ) -> Result<Vec<Received>, SqlError> {
-        let mut session = self.backend.begin().await?;
-        self.lock_digests(&mut *session, deliveries).await?;
+        let mut session = self.backend.begin_batch(&digest_locks(deliveries)).await?;
         let mut firsts = self.find_firsts(&mut *session, deliveries).await?;
         let (mut originals, mut duplicates) = (Vec::new(), Vec::new());
         for (new, id) in deliveries.iter().zip(ids) {
@@ -196,40 +194,6 @@ impl<B: OwnCommit> SqlStore<B> {
             },
         };
         Ok(ids.iter().map(received).collect())
-    }
-
-    /// Keeps receipts of the same bytes apart where no index tells the first of them: it sees no
-    /// body digests, and no two digests under different keys of the ring as one.
-    async fn lock_digests(
-        &self,
-        session: &mut dyn Session,
-        deliveries: &[NewWebhook],
-    ) -> Result<(), SqlError> {
-        const LOCK: Template = Template::both(
-            "SELECT pg_advisory_xact_lock(key) FROM \
-             (SELECT DISTINCT key FROM unnest($1) AS key ORDER BY key) AS keys",
-        );
-        // SQLite has one writer, who holds the lock from the beginning.
-        if B::DIALECT == Dialect::Sqlite {
-            return Ok(());
-        }
-        let digests = (deliveries.iter())
-            .filter(|new| compares_digests(new))
-            .flat_map(NewWebhook::body_digests);
-        let keys = (deliveries.iter())
-            .filter(|new| has_other_keys(new))
-            .flat_map(NewWebhook::dedup_keys)
-            .map(str::as_bytes);
-        // Digests begin with the name of their key, and differ at the end.
-        let keys: Vec<i64> = digests
-            .chain(keys)
-            .filter_map(<[u8]>::last_chunk)
-            .map(|tail| i64::from_be_bytes(*tail))
-            .collect();
-        if !keys.is_empty() {
-            session.execute(self.sql(&LOCK).bind_numbers(&keys)).await?;
-        }
-        Ok(())
     }
 
     async fn find_firsts(
@@ -271,7 +235,7 @@ impl<B: OwnCommit> SqlStore<B> {
         let keyed: Vec<Json> = keyed.collect();
         let mut known = HashMap::new();
         if !keyed.is_empty() {
-            let find = self.sql(&BY_KEY).bind(Json::from(keyed)).planned_anew();
+            let find = self.sql(&BY_KEY).bind(Json::from(keyed));
             for row in session.query(find).await? {
                 let kind = kind_of_row(&row, row.get("dedup_key")?)?;
                 known.insert(kind, row.get("id")?);
@@ -307,10 +271,7 @@ impl<B: OwnCommit> SqlStore<B> {
         }
         let mut known: HashMap<_, Vec<Receipt>> = HashMap::new();
         if !digests.is_empty() {
-            let find = self
-                .sql(&BY_DIGEST)
-                .bind(Json::from(digests))
-                .planned_anew();
+            let find = self.sql(&BY_DIGEST).bind(Json::from(digests));
             for row in session.query(find).await? {
                 let kind = kind_of_row(&row, row.get("body_digest")?)?;
                 let receipt = (row.get("created_at")?, row.get("id")?);
@@ -381,6 +342,29 @@ fn has_other_keys(new: &NewWebhook) -> bool {
 /// Whether the first of its kind is looked for before it is inserted.
 fn looks_first(new: &NewWebhook) -> bool {
     compares_digests(new) || has_other_keys(new)
+}
+
+/// Keep receipts of the same bytes apart where no index tells the first of them: it sees no body
+/// digests, and no two digests under different keys of the ring as one.
+fn digest_locks(deliveries: &[NewWebhook]) -> Vec<NumberLock> {
+    let digests = (deliveries.iter())
+        .filter(|new| compares_digests(new))
+        .flat_map(NewWebhook::body_digests);
+    let keys = (deliveries.iter())
+        .filter(|new| has_other_keys(new))
+        .flat_map(NewWebhook::dedup_keys)
+        .map(str::as_bytes);
+    // Digests begin with the name of their key, and differ at the end.
+    let tails = digests.chain(keys).filter_map(<[u8]>::last_chunk);
+    let locks = tails.map(|tail| NumberLock {
+        number: i64::from_be_bytes(*tail),
+        shared: false,
+    });
+    let mut locks: Vec<_> = locks.collect();
+    // A common order keeps two batches with the same bytes from deadlocking.
+    locks.sort_unstable();
+    locks.dedup();
+    locks
 }
 
 /// Whether none of them is a duplicate of another.

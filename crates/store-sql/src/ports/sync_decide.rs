@@ -33,7 +33,7 @@ impl<B: OwnCommit> SqlStore<B> {
         let Some(now) = decisions.iter().map(|one| one.now).max() else {
             return Ok(Vec::new());
         };
-        let mut session = self.backend.begin_batch().await?;
+        let mut session = self.backend.begin_batch(&[]).await?;
         let within = self.within_scopes(&mut *session, decisions).await?;
         let ids = decisions.iter().map(|one| one.id);
         let items = self.lock_with_versions(&mut *session, ids).await?;

@@ -22,7 +22,7 @@ impl<B: Backend> SqlStore<B> {
         let Some(now) = settlements.iter().map(|one| one.now).max() else {
             return Ok(Vec::new());
         };
-        let mut session = self.backend.begin_batch().await?;
+        let mut session = self.backend.begin_batch(&[]).await?;
         let ids = settlements.iter().map(|one| one.id);
         let items = self.lock_with_versions(&mut *session, ids).await?;
         let (changes, runs) = settle(settlements, &items);
