@@ -37,6 +37,8 @@ impl<C: DerefMut<Target = SqliteConnection> + Send> Session for Single<C> {
     async fn commit(self: Box<Self>) -> Result<(), SqlError> {
         Ok(())
     }
+
+    async fn rollback(self: Box<Self>) {}
 }
 
 /// A transaction, or a savepoint within a caller's. Dropping it rolls it back.
@@ -79,6 +81,11 @@ impl<C: DerefMut<Target = SqliteConnection> + Send> Session for InTransaction<C>
             .map_err(sorted)?;
         self.open = false;
         Ok(())
+    }
+
+    async fn rollback(mut self: Box<Self>) {
+        let rolled_back = Transactions::rollback(&mut self.connection).await;
+        self.open = rolled_back.is_err();
     }
 }
 

@@ -59,7 +59,7 @@ pub struct SyncRun {
     pub enumeration_error: Option<String>,
     /// Whether it looks at everything, from the beginning.
     pub full_resync: bool,
-    /// Whether the provider promises ascending checkpoints.
+    /// Whether the provider promises ascending checkpoints, and has kept to it.
     pub sorted: bool,
     /// The greatest checkpoint it has enumerated, duplicates included.
     pub reached: Option<CheckpointOrder>,
@@ -179,6 +179,8 @@ pub enum PageAdded {
         open: i64,
         /// Nothing is open and enumeration has ended: finalise.
         finalisable: bool,
+        /// Whether the run is still sorted: the cursor may move while it is enumerated.
+        sorted: bool,
     },
     /// The sync lease went to somebody else, or the run has ended; nothing was stored.
     FenceLost,

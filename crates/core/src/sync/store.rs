@@ -48,6 +48,8 @@ pub trait SyncStore: Send + Sync {
     ///   run, with all attempts, in place of a second row; one under a live lease is left to its
     ///   worker and moves to this run.
     /// - Every record MUST be marked as seen by this run.
+    /// - A run whose checkpoints fall, or one of whose items is refused, MUST NOT count as sorted
+    ///   from then on.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ use crate::{
     row::Row,
     scope::within,
     statement::Template,
-    store::SqlStore,
+    store::{SqlStore, ended},
 };
 
 /// Writes the cursors of an integration that is locked.
@@ -37,15 +37,25 @@ impl<B: OwnCommit> SqlStore<B> {
         now: DateTime<Utc>,
     ) -> Result<Option<CursorMove>, SqlError> {
         let mut session = self.backend.begin().await?;
-        let run = self.lock_run(&mut *session, run_id, fence).await?;
-        let Some(run) = run.filter(|run| run.sorted) else {
-            return Ok(None);
-        };
-        let moved = self
-            .follow(&mut *session, &run, &CursorRule::Watermark, now)
-            .await?;
-        session.commit().await?;
-        Ok(moved)
+        let moved = self.advance_within(&mut *session, run_id, fence, now).await;
+        ended(session, moved).await
+    }
+
+    async fn advance_within(
+        &self,
+        session: &mut dyn Session,
+        run_id: SyncRunId,
+        fence: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<CursorMove>, SqlError> {
+        let run = self.lock_run(session, run_id, fence).await?;
+        match run.filter(|run| run.sorted) {
+            None => Ok(None),
+            Some(run) => {
+                self.follow(session, &run, &CursorRule::Watermark, now)
+                    .await
+            }
+        }
     }
 
     /// Moves the cursor of the run's stream to where `rule` puts it, if that is further on. The
@@ -185,6 +195,22 @@ impl<B: OwnCommit> SqlStore<B> {
         cursor: &Json,
         now: DateTime<Utc>,
     ) -> Result<bool, SqlError> {
+        let mut session = self.backend.begin().await?;
+        let set = self
+            .set_cursor_within(&mut *session, integration_id, scope, stream, cursor, now)
+            .await;
+        ended(session, set).await
+    }
+
+    async fn set_cursor_within(
+        &self,
+        session: &mut dyn Session,
+        integration_id: IntegrationId,
+        scope: &Scope,
+        stream: &StreamName,
+        cursor: &Json,
+        now: DateTime<Utc>,
+    ) -> Result<bool, SqlError> {
         const LOCK: Template = Template::each(
             concat!(
                 "SELECT sync_cursor FROM {integrations} WHERE id = $1 AND removed_at IS NULL AND ",
@@ -201,7 +227,6 @@ impl<B: OwnCommit> SqlStore<B> {
             "UPDATE {sync_runs} SET covered = $3 WHERE covered > $3 AND id = \
              (SELECT max(id) FROM {sync_runs} WHERE integration_id = $1 AND stream = $2)",
         );
-        let mut session = self.backend.begin().await?;
         let lock = self.sql(&LOCK).bind(integration_id).bind_scope(scope);
         let Some(row) = session.query(lock).await?.pop() else {
             return Ok(false);
@@ -222,7 +247,6 @@ impl<B: OwnCommit> SqlStore<B> {
                 .bind(&checkpoint.order());
             session.execute(uncover).await?;
         }
-        session.commit().await?;
         Ok(true)
     }
 

@@ -17,20 +17,28 @@ use crate::{
     error::SqlError,
     row::Row,
     statement::Template,
-    store::SqlStore,
+    store::{SqlStore, ended},
 };
 
 impl<B: OwnCommit> SqlStore<B> {
     pub(super) async fn finalise_once(&self, finalise: &Finalise) -> Result<Finalised, SqlError> {
         let mut session = self.backend.begin().await?;
-        let Some(run) = self.lock_for_end(&mut *session, finalise.run_id).await? else {
+        let finalised = self.finalise_within(&mut *session, finalise).await;
+        ended(session, finalised).await
+    }
+
+    async fn finalise_within(
+        &self,
+        session: &mut dyn Session,
+        finalise: &Finalise,
+    ) -> Result<Finalised, SqlError> {
+        let Some(run) = self.lock_for_end(session, finalise.run_id).await? else {
             return Ok(Finalised::NotFound);
         };
         if run.state.is_final() {
             let moved = self
-                .follow(&mut *session, &run, &finalise.cursor, finalise.now)
+                .follow(session, &run, &finalise.cursor, finalise.now)
                 .await?;
-            session.commit().await?;
             return Ok(Finalised::AlreadyEnded {
                 cursor_moved: moved.is_some(),
             });
@@ -40,21 +48,18 @@ impl<B: OwnCommit> SqlStore<B> {
                 open: run.counts.open,
             });
         }
-        let stuck = self
-            .count_failing_records(&mut *session, &run, finalise)
-            .await?;
-        let Some(ended) = self.end_run(&mut *session, &run, finalise.now).await? else {
+        let stuck = self.count_failing_records(session, &run, finalise).await?;
+        let Some(ended) = self.end_run(session, &run, finalise.now).await? else {
             return Ok(Finalised::NotReady {
                 open: run.counts.open,
             });
         };
-        self.end_log(&mut *session, &ended, finalise.now).await?;
+        self.end_log(session, &ended, finalise.now).await?;
         let cursor = self
-            .follow(&mut *session, &ended, &finalise.cursor, finalise.now)
+            .follow(session, &ended, &finalise.cursor, finalise.now)
             .await?;
         let (next_sync_at, consecutive_sync_failures) =
-            self.reschedule(&mut *session, &ended, finalise).await?;
-        session.commit().await?;
+            self.reschedule(session, &ended, finalise).await?;
         Ok(Finalised::Ended(Box::new(RunEnd {
             run: ended,
             cursor,

@@ -19,7 +19,7 @@ use crate::{
     checks::Fits,
     error::SqlError,
     statement::{Column, InsertTemplate, RowValues, Template},
-    store::SqlStore,
+    store::{SqlStore, ended},
 };
 
 /// The most characters of a checkpoint: at four bytes each they fit an entry of the index on it.
@@ -52,33 +52,37 @@ impl<B: OwnCommit> SqlStore<B> {
             .await?;
         let ids: Vec<_> = ids.into_iter().map(SyncItemId).collect();
         let mut session = self.backend.begin_batch().await?;
-        let Some(run) = self
-            .lock_run(&mut *session, page.run_id, page.fence)
-            .await?
-        else {
+        let added = self.add_page(&mut *session, page, &fits, &ids).await;
+        ended(session, added).await
+    }
+
+    async fn add_page(
+        &self,
+        session: &mut dyn Session,
+        page: &RunPage,
+        fits: &[Result<(), Rejected>],
+        ids: &[SyncItemId],
+    ) -> Result<PageAdded, SqlError> {
+        let Some(run) = self.lock_run(session, page.run_id, page.fence).await? else {
             return Ok(PageAdded::FenceLost);
         };
-        let sound = page
-            .items
-            .iter()
-            .zip(&fits)
-            .filter(|(_, fits)| fits.is_ok());
+        let sound = (page.items.iter().zip(fits)).filter(|(_, fits)| fits.is_ok());
         let known = self
-            .look_up(&mut *session, &run, sound.map(|(new, _)| new))
+            .look_up(session, &run, sound.map(|(new, _)| new))
             .await?;
-        let plan = plan_page(page, &run, known, &fits, &ids);
+        let plan = plan_page(page, &run, known, fits, ids);
         if plan.overtakes {
-            self.keep_claims_out(&mut *session).await?;
+            self.keep_claims_out(session).await?;
         }
-        self.write_seen(&mut *session, &plan, page.now).await?;
-        self.insert_items(&mut *session, page, &plan).await?;
-        self.requeue(&mut *session, page, &plan).await?;
-        let standing = self.turn_page(&mut *session, &run, page, &plan).await?;
-        session.commit().await?;
+        self.write_seen(session, &plan, page.now).await?;
+        self.insert_items(session, page, &plan).await?;
+        self.requeue(session, page, &plan).await?;
+        let standing = self.turn_page(session, &run, page, &plan).await?;
         Ok(PageAdded::Done {
             items: plan.answers,
             open: standing.open,
             finalisable: standing.is_finalisable(),
+            sorted: plan.run.sorted,
         })
     }
 
@@ -214,8 +218,8 @@ impl<B: OwnCommit> SqlStore<B> {
         const TURN: Template = Template::both(
             "UPDATE {sync_runs} SET items_open = items_open + $2, \
              items_total = items_total + $3, duplicates = duplicates + $4, page_token = $5, \
-             enumerated = $6, enumeration_error = $7, reached = $8, covered = $9, \
-             updated_at = $10 WHERE id = $1 RETURNING id, items_open, enumerated, state",
+             enumerated = $6, enumeration_error = $7, sorted = $8, reached = $9, \
+             covered = $10, updated_at = $11 WHERE id = $1 RETURNING id, items_open, enumerated, state",
         );
         if !plan.others.is_empty() {
             let lost = Changes {
@@ -234,6 +238,7 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(after.page_token.as_ref())
             .bind(after.enumerated)
             .bind(after.enumeration_error.as_deref())
+            .bind(after.sorted)
             .bind(after.reached.as_ref())
             .bind(after.covered.as_ref())
             .bind(page.now);

@@ -146,6 +146,7 @@ macro_rules! __conformance_cases {
             a_lease_that_ran_out_is_taken_over_with_a_greater_fence
             a_lease_is_renewed_by_its_fence
             a_lease_given_back_is_free_and_keeps_the_fence
+            a_lease_is_given_back_once
             a_removed_one_loses_its_lease
         }
     };
@@ -318,6 +319,7 @@ macro_rules! __conformance_cases {
             a_run_that_enumerates_is_not_ready
             a_run_ends_once
             a_clean_run_is_a_success_and_schedules_the_next
+            a_lease_given_back_after_the_end_leaves_the_next_sync_put_off
             an_empty_run_is_a_success
             a_run_in_which_some_failed_is_partial
             a_run_in_which_all_failed_is_failed
@@ -434,6 +436,10 @@ macro_rules! __conformance_cases {
             a_sorted_run_advances_the_cursor_while_it_enumerates
             an_unsorted_run_or_a_lost_fence_advances_nothing
             a_sorted_run_does_not_move_the_cursor_backwards
+            a_run_that_is_out_of_order_is_sorted_no_longer
+            a_run_that_was_out_of_order_moves_the_cursor_at_its_end
+            a_page_that_is_told_again_is_still_in_order
+            a_run_with_an_item_that_was_refused_is_sorted_no_longer
             a_late_settlement_lets_no_cursor_pass
             an_operator_sets_the_cursor_of_one_stream
         }

@@ -4,8 +4,8 @@ use chrono::{FixedOffset, TimeZone};
 use integrations_core::{
     integration::Scope,
     sync::{
-        Checkpoint, CursorMove, CursorRule, Finalise, Finalised, ItemOutcome, NewItem, PageEnd,
-        SyncRun,
+        Checkpoint, CursorMove, CursorRule, Finalise, Finalised, ItemOutcome, NewItem, PageAdded,
+        PageEnd, Payload, SyncRun,
     },
 };
 use serde_json::{Value as Json, json};
@@ -430,6 +430,80 @@ pub async fn a_sorted_run_does_not_move_the_cursor_backwards(subject: &Subject) 
 
     assert_eq!(advance(&feed, &run, feed.fence).await, None);
     assert_eq!(feed.cursor().await, Some(json!(100)));
+}
+
+/// Adds a page of a run that goes on, and handles what it brought.
+async fn turn(feed: &Feed<'_>, run: &SyncRun, page: Vec<NewItem>) -> Vec<Json> {
+    let next = PageEnd::Continue(2.into());
+    let added = feed.page(run.id, page, next, 0).await;
+    assert!(matches!(added, PageAdded::Done { .. }), "{added:?}");
+    feed.work_but(&[], 0).await;
+    advance(feed, run, feed.fence).await;
+    feed.cursor().await.into_iter().collect()
+}
+
+// INV-06: what a stream leaves out of its order may lie anywhere.
+pub async fn a_run_that_is_out_of_order_is_sorted_no_longer(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open_sorted(0).await;
+
+    let kept = turn(&feed, &run, vec![version("a", 10), version("b", 20)]).await;
+    let broken = turn(&feed, &run, vec![version("d", 40), version("c", 30)]).await;
+    let later = turn(&feed, &run, vec![version("e", 50)]).await;
+
+    assert_eq!(kept, [json!(20)]);
+    assert_eq!(broken, [json!(20)]);
+    assert_eq!(later, [json!(20)], "a promise is broken once");
+    assert!(!feed.run(run.id).await.sorted);
+    let error = PageEnd::Failed("no answer".to_owned());
+    feed.add(run.id, vec![], error, 1).await;
+    assert_eq!(feed.end(run.id, 1).await.cursor, None, "it may have gaps");
+}
+
+pub async fn a_run_that_was_out_of_order_moves_the_cursor_at_its_end(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open_sorted(0).await;
+    turn(&feed, &run, vec![version("b", 20), version("a", 10)]).await;
+
+    let page = vec![version("c", 30)];
+    feed.add(run.id, page, PageEnd::Complete, 1).await;
+    feed.work_but(&[], 1).await;
+    feed.end(run.id, 1).await;
+
+    assert_eq!(feed.cursor().await, Some(json!(30)));
+}
+
+// A process that was killed between the parts of a page reads it again.
+pub async fn a_page_that_is_told_again_is_still_in_order(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open_sorted(0).await;
+    let page = || vec![version("a", 10), version("b", 20)];
+    let next = || PageEnd::Continue(2.into());
+    feed.add(run.id, page(), next(), 0).await;
+    feed.work_but(&["a"], 0).await;
+
+    feed.add(run.id, page(), next(), 1).await;
+
+    assert!(feed.run(run.id).await.sorted);
+}
+
+// INV-06: a record that was refused is in no row that could hold the cursor.
+pub async fn a_run_with_an_item_that_was_refused_is_sorted_no_longer(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open_sorted(0).await;
+    let refused = NewItem {
+        payload: Payload::Text("\0".to_owned()),
+        ..version("b", 20)
+    };
+
+    let before = turn(&feed, &run, vec![version("a", 10)]).await;
+    let after = turn(&feed, &run, vec![refused, version("c", 30)]).await;
+
+    assert_eq!((before, after), (vec![json!(10)], vec![json!(10)]));
+    let error = PageEnd::Failed("an item was refused".to_owned());
+    feed.add(run.id, vec![], error, 1).await;
+    feed.end(run.id, 1).await;
+    assert_eq!(feed.cursor().await, Some(json!(10)));
 }
 
 // INV-06: a late job moves no cursor.

@@ -98,6 +98,26 @@ pub async fn a_clean_run_is_a_success_and_schedules_the_next(subject: &Subject) 
     assert_eq!(integration.consecutive_sync_failures, 0);
 }
 
+// SYN-36: whoever enumerated gives the lease back after the last worker ended the sync.
+pub async fn a_lease_given_back_after_the_end_leaves_the_next_sync_put_off(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    for n in 0..2 {
+        feed.sync(vec![version("a", 1)], &["a"], n * 36_000).await;
+    }
+    let put_off = feed.integration().await.next_sync_at;
+    assert_eq!(
+        put_off,
+        Some(minutes_after(36_000, 2 * i64::from(INTERVAL_MINUTES)))
+    );
+
+    let integrations = &subject.ports.integrations;
+    let soon = Some(at(36_001));
+    let released = integrations.release_sync_lease(feed.integration_id, feed.fence, soon);
+
+    assert!(!released.await.unwrap());
+    assert_eq!(feed.integration().await.next_sync_at, put_off);
+}
+
 // SYN-09
 pub async fn an_empty_run_is_a_success(subject: &Subject) {
     let mut feed = Feed::new(subject).await;

@@ -193,12 +193,13 @@ impl Side {
                         items,
                         open,
                         finalisable,
+                        sorted,
                     } => {
                         let answers: Vec<String> = items
                             .into_iter()
                             .map(|item| self.added(item.unwrap()))
                             .collect();
-                        format!("{answers:?} {open} {finalisable}")
+                        format!("{answers:?} {open} {finalisable} {sorted}")
                     }
                 }
             }

@@ -136,6 +136,7 @@ pub async fn a_page_stores_items_token_and_counts_together(subject: &Subject) {
         items,
         open,
         finalisable,
+        sorted,
     } = added
     else {
         panic!("the page should have been taken");
@@ -144,7 +145,7 @@ pub async fn a_page_stores_items_token_and_counts_together(subject: &Subject) {
         items[..],
         [Ok(ItemAdded::Stored(_)), Ok(ItemAdded::Stored(_))]
     ));
-    assert_eq!((open, finalisable), (2, false));
+    assert_eq!((open, finalisable, sorted), (2, false, false));
     let run = feed.run(run.id).await;
     assert_eq!(run.page_token, Some(json!("cursor-2")));
     assert!(!run.enumerated);
@@ -194,7 +195,8 @@ pub async fn a_last_page_with_nothing_open_says_finalise(subject: &Subject) {
         PageAdded::Done {
             items: vec![],
             open: 0,
-            finalisable: true
+            finalisable: true,
+            sorted: false
         }
     );
     assert!(

@@ -55,6 +55,7 @@ pub(super) fn add(state: &mut State, page: &RunPage) -> Result<PageAdded, StoreE
         items: plan.answers,
         open: plan.run.counts.open,
         finalisable: plan.run.is_finalisable(),
+        sorted: plan.run.sorted,
     };
     if let Some(row) = state.runs.get_mut(page.run_id.0) {
         *row = plan.run;

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use super::{Inner, position::Position};
 use crate::{
     encryptor::{DigestPurpose, KeyedDigest},
-    provider::{EnumerationError, PageQuery, Pause, SourceItem, StreamOrder, SyncPage, SyncStream},
+    provider::{EnumerationError, PageQuery, Pause, SourceItem, SyncPage, SyncStream},
     store::{StoreError, StoreErrorKind},
     sync::{ItemAdded, NewItem, PageAdded, PageEnd, RunPage, SyncRun},
     time::later,
@@ -105,7 +105,7 @@ impl Enumeration<'_> {
                 });
             }
             let now = self.now();
-            if self.run.sorted && !position.out_of_order && next_move <= now {
+            if self.run.sorted && next_move <= now {
                 self.move_cursor(now).await?;
                 next_move = self.cursor_move_due();
             }
@@ -143,17 +143,6 @@ impl Enumeration<'_> {
         page: SyncPage,
         position: &mut Position,
     ) -> Result<Stored, StoreError> {
-        if self.stream.order() == StreamOrder::Ascending
-            && self.run.sorted
-            && !position.out_of_order
-            && !position.keeps_order(&page.items)
-        {
-            tracing::warn!(
-                run_id = %self.run.id,
-                stream = %self.run.stream,
-                "a stream that promised to be sorted is not; its cursor waits for the end"
-            );
-        }
         let mut items = page.items.into_iter().peekable();
         loop {
             let part: Vec<_> = items.by_ref().take(self.engine.policy.page_chunk).collect();
@@ -194,14 +183,24 @@ impl Enumeration<'_> {
             next,
             now: ports.clock.now(),
         };
-        let (items, open, finalisable) = match ports.syncs.add_items(&page).await? {
+        let (items, open, finalisable, sorted) = match ports.syncs.add_items(&page).await? {
             PageAdded::FenceLost => return Ok(Stored::FenceLost),
             PageAdded::Done {
                 items,
                 open,
                 finalisable,
-            } => (items, open, finalisable),
+                sorted,
+            } => (items, open, finalisable, sorted),
         };
+        if self.run.sorted && !sorted {
+            tracing::warn!(
+                run_id = %self.run.id,
+                stream = %self.run.stream,
+                "a stream that promised to be sorted is not, or a record of it was refused: its \
+                 cursor waits for the end"
+            );
+        }
+        self.run.sorted = sorted;
         for added in items {
             match added {
                 Ok(ItemAdded::Stored(_)) => self.counts.stored += 1,

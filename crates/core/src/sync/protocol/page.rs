@@ -64,6 +64,9 @@ pub fn plan_page(
             (Some(Err(why)), _) => Err(why.clone()),
             _ => Err(Rejected::DoesNotFit),
         };
+        // What was not stored holds no cursor back, so the cursor must wait for the end, and there
+        // for an enumeration in which all was stored.
+        plan.run.sorted &= answer.is_ok();
         plan.answers.push(answer);
     }
     turn(&mut plan.run, &page.next);
@@ -79,13 +82,19 @@ impl PagePlan {
         id: SyncItemId,
         versions: &mut HashMap<RecordKey, Vec<ItemState>>,
     ) -> ItemAdded {
+        let falls = new
+            .order()
+            .is_some_and(|order| Some(&order) < self.run.reached.as_ref());
         self.run.reached = new.order().max(self.run.reached.take());
         let fresh = fresh(page, &self.run, new, id);
         let Some(key) = fresh.record() else {
+            self.run.sorted &= !falls;
             return self.store(fresh, index);
         };
         let record = self.records.remove(&key).unwrap_or_default();
         let done = record.is_done(new, &self.run);
+        // A page that was cut off is told a second time, which breaks no promise.
+        self.run.sorted &= !falls || record.has_seen(new, &self.run);
         self.records
             .insert(key.clone(), record.seen(self.run.id, new));
 

@@ -78,9 +78,13 @@ impl RecordState {
         let Some(resolved) = &self.resolved_order else {
             return false;
         };
-        let again =
-            self.last_seen_run == Some(run.id) && self.last_seen_order.as_ref() == Some(&order);
-        order == *resolved || (order < *resolved && (!run.full_resync || again))
+        order == *resolved || (order < *resolved && (!run.full_resync || self.has_seen(new, run)))
+    }
+
+    /// Whether this is the version that `run` saw last.
+    #[must_use]
+    pub fn has_seen(&self, new: &NewItem, run: &SyncRun) -> bool {
+        self.last_seen_run == Some(run.id) && self.last_seen_order == new.order()
     }
 }
 
