@@ -13,9 +13,9 @@ use integrations_core::{
     integration::{IntegrationStore as _, NewIntegration, Scope, SyncClaim, SyncSelection},
     operation_log::{Direction, NewOperation, OperationStatus},
     sync::{
-        Checkpoint, CursorRule, Finalise, Finalised, ItemClaim, ItemOutcome, ItemSettled,
-        ItemSettlement, KindSelection, NewItem, OpenRun, PageAdded, PageEnd, Payload, RunOpened,
-        RunPage, SyncSchedule, SyncSettlement as _, SyncStore as _,
+        Checkpoint, Finalise, Finalised, ItemClaim, ItemOutcome, ItemSettled, ItemSettlement,
+        KindSelection, NewItem, OpenRun, PageAdded, PageEnd, Payload, RunOpened, RunPage,
+        SyncSchedule, SyncSettlement as _, SyncStore as _,
     },
     value::{ExternalId, HolderName, IntegrationName, ItemKind, ProviderKey, StreamName},
 };
@@ -121,6 +121,7 @@ impl World {
                 batch_id: None,
             }],
             next: PageEnd::Continue(json!(2)),
+            cursor: None,
             now: now(),
         }
     }
@@ -153,7 +154,6 @@ async fn a_sync_that_is_refused_leaves_no_lock_behind() {
 
         let finalise = Finalise {
             run_id: world.run_id,
-            cursor: CursorRule::Watermark,
             schedule: SyncSchedule::default(),
             stuck_after_runs: 5,
             now: now(),
@@ -167,13 +167,7 @@ async fn a_sync_that_is_refused_leaves_no_lock_behind() {
         world.assert_free("s", "a cursor under a lost fence").await;
 
         let (stream, cursor) = (StreamName::default(), json!(1));
-        let put = store.set_cursor(
-            IntegrationId(0),
-            &Scope::Operator,
-            &stream,
-            &cursor,
-            now(),
-        );
+        let put = store.set_cursor(IntegrationId(0), &Scope::Operator, &stream, &cursor, now());
         assert!(!put.await.unwrap());
         world.assert_free("s", "a cursor of nobody").await;
     }

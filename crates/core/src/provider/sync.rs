@@ -104,6 +104,14 @@ pub struct SyncPage {
     /// The token of the next page; `None`: this was the last. A page may be empty and not be the
     /// last.
     pub next: Option<Json>,
+    /// The cursor at which the next run begins, where only the other side can tell: a token that
+    /// stands for everything up to now. The last one that is told in a run counts. It becomes the
+    /// stream's once enumeration is complete and every item of this run and of all before it is
+    /// resolved, so one item that fails keeps the run's whole window to be read again. `None`: the
+    /// cursor follows the checkpoints, as far as they are resolved.
+    ///
+    /// Either every run of a stream that is complete tells one, or none does.
+    pub cursor: Option<Json>,
 }
 
 /// One version of one record, as a stream tells it.

@@ -90,6 +90,8 @@ pub trait SyncStore: Send + Sync {
     /// - The cursor MUST be the greatest resolved checkpoint strictly below every unresolved one
     ///   of its stream, over all runs; it MUST only move forwards, and never beyond what complete
     ///   or sorted enumeration has covered, also when a run that ended is finalised again.
+    /// - Where the provider told a cursor, that is the one: taken as it is, of the stream's latest
+    ///   run only, once its enumeration is complete and nothing of the stream is unresolved.
     /// - `next_sync_at` MUST move, whatever the outcome, once the last unfinished run of the
     ///   integration ends; the sync lease is given back then, and the sync counts as clean if all
     ///   runs under its fence were.
@@ -205,7 +207,7 @@ pub trait SyncStore: Send + Sync {
     ) -> Result<Vec<(ItemKind, ExternalId)>, StoreError>;
 
     /// Puts a cursor in place of a stream's, at an operator's word; `false` when the integration
-    /// is not within the scope.
+    /// is not within the scope. MUST NOT be led forwards by runs that were before.
     ///
     /// # Errors
     ///

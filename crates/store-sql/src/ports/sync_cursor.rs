@@ -6,7 +6,7 @@ use integrations_core::{
     integration::Scope,
     store::StoreError,
     sync::{
-        Checkpoint, CheckpointOrder, CursorMove, CursorRule, SyncRun,
+        Checkpoint, CheckpointOrder, CursorMove, SyncRun,
         protocol::{self, is_further, lowest, put_cursor},
     },
     value::{ExternalId, ItemKind, StreamName},
@@ -51,20 +51,16 @@ impl<B: OwnCommit> SqlStore<B> {
         let run = self.lock_run(session, run_id, fence).await?;
         match run.filter(|run| run.sorted) {
             None => Ok(None),
-            Some(run) => {
-                self.follow(session, &run, &CursorRule::Watermark, now)
-                    .await
-            }
+            Some(run) => self.follow(session, &run, now).await,
         }
     }
 
-    /// Moves the cursor of the run's stream to where `rule` puts it, if that is further on. The
+    /// Moves the cursor of the run's stream as far as it may go, if that is further on. The
     /// integration is locked.
     pub(super) async fn follow(
         &self,
         session: &mut dyn Session,
         run: &SyncRun,
-        rule: &CursorRule,
         now: DateTime<Utc>,
     ) -> Result<Option<CursorMove>, SqlError> {
         const CURSORS: Template =
@@ -72,13 +68,13 @@ impl<B: OwnCommit> SqlStore<B> {
         let Some((latest, covered)) = self.latest_run(session, run).await? else {
             return Ok(None);
         };
-        if !protocol::may_move_cursor(run, rule, latest == run.id) {
+        if !protocol::may_move_cursor(run, latest == run.id) {
             return Ok(None);
         }
-        let target = match rule {
-            CursorRule::Watermark => self.watermark(session, run, covered).await?,
-            CursorRule::Reduced(_) if self.has_unresolved(session, run).await? => None,
-            CursorRule::Reduced(cursor) => Some(cursor.clone()),
+        let target = match &run.next_cursor {
+            None => self.watermark(session, run, covered).await?,
+            Some(_) if self.has_unresolved(session, run).await? => None,
+            Some(cursor) => Some(cursor.clone()),
         };
         let Some(to) = target else {
             return Ok(None);
@@ -224,7 +220,8 @@ impl<B: OwnCommit> SqlStore<B> {
         );
         // What lies behind is to be enumerated again before the cursor may pass it.
         const UNCOVER: Template = Template::both(
-            "UPDATE {sync_runs} SET covered = $3 WHERE covered > $3 AND id = \
+            "UPDATE {sync_runs} SET next_cursor = NULL, \
+             covered = CASE WHEN covered > $3 THEN $3 ELSE covered END WHERE id = \
              (SELECT max(id) FROM {sync_runs} WHERE integration_id = $1 AND stream = $2)",
         );
         let lock = self.sql(&LOCK).bind(integration_id).bind_scope(scope);
@@ -239,14 +236,13 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(cursors)
             .bind(now);
         session.execute(write).await?;
-        if let Some(checkpoint) = Checkpoint::from_json(cursor) {
-            let uncover = self
-                .sql(&UNCOVER)
-                .bind(integration_id)
-                .bind(stream)
-                .bind(&checkpoint.order());
-            session.execute(uncover).await?;
-        }
+        let order = Checkpoint::from_json(cursor).map(|checkpoint| checkpoint.order());
+        let uncover = self
+            .sql(&UNCOVER)
+            .bind(integration_id)
+            .bind(stream)
+            .bind(order.as_ref());
+        session.execute(uncover).await?;
         Ok(true)
     }
 

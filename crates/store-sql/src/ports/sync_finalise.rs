@@ -6,7 +6,7 @@ use integrations_core::{
     store::StoreError,
     sync::{
         Finalise, Finalised, RunEnd, StuckRecord, SyncRun,
-        protocol::{end_run, end_summary, end_sync},
+        protocol::{SyncEnd, end_run, end_summary, end_sync},
     },
 };
 use serde_json::json;
@@ -36,9 +36,7 @@ impl<B: OwnCommit> SqlStore<B> {
             return Ok(Finalised::NotFound);
         };
         if run.state.is_final() {
-            let moved = self
-                .follow(session, &run, &finalise.cursor, finalise.now)
-                .await?;
+            let moved = self.follow(session, &run, finalise.now).await?;
             return Ok(Finalised::AlreadyEnded {
                 cursor_moved: moved.is_some(),
             });
@@ -55,16 +53,14 @@ impl<B: OwnCommit> SqlStore<B> {
             });
         };
         self.end_log(session, &ended, finalise.now).await?;
-        let cursor = self
-            .follow(session, &ended, &finalise.cursor, finalise.now)
-            .await?;
-        let (next_sync_at, consecutive_sync_failures) =
-            self.reschedule(session, &ended, finalise).await?;
+        let cursor = self.follow(session, &ended, finalise.now).await?;
+        let sync = self.reschedule(session, &ended, finalise).await?;
         Ok(Finalised::Ended(Box::new(RunEnd {
             run: ended,
             cursor,
-            next_sync_at,
-            consecutive_sync_failures,
+            next_sync_at: sync.next_sync_at,
+            consecutive_sync_failures: sync.consecutive_failures,
+            synced: sync.clean,
             stuck,
         })))
     }
@@ -163,15 +159,14 @@ impl<B: OwnCommit> SqlStore<B> {
         Ok(())
     }
 
-    /// Ends the sync with its last run: counts it, sets the next one and gives the lease back; when
-    /// the next one is due and how many in a row were not clean. A removed integration stays as it
-    /// is.
+    /// Ends the sync with its last run: counts it, sets the next one and gives the lease back. A
+    /// removed integration stays as it is.
     async fn reschedule(
         &self,
         session: &mut dyn Session,
         run: &SyncRun,
         finalise: &Finalise,
-    ) -> Result<(Option<DateTime<Utc>>, i32), SqlError> {
+    ) -> Result<SyncEnd, SqlError> {
         const READ: Template = Template::both(
             "SELECT sync_interval_minutes, consecutive_sync_failures, next_sync_at, \
              EXISTS (SELECT 1 FROM {sync_runs} WHERE integration_id = $1 AND state = 'running') \
@@ -190,11 +185,15 @@ impl<B: OwnCommit> SqlStore<B> {
         let id = run.integration_id;
         let read = self.sql(&READ).bind(id).bind(run.fence);
         let Some(row) = session.query(read).await?.pop() else {
-            return Ok((None, 0));
+            return Ok(SyncEnd::default());
         };
         let failures = row.get("consecutive_sync_failures")?;
         if row.get("goes_on")? {
-            return Ok((row.get("next_sync_at")?, failures));
+            return Ok(SyncEnd {
+                clean: false,
+                next_sync_at: row.get("next_sync_at")?,
+                consecutive_failures: failures,
+            });
         }
         let interval = row.get("sync_interval_minutes")?;
         let end = end_sync(row.get("clean")?, interval, failures, finalise);
@@ -207,7 +206,7 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(finalise.now)
             .bind(run.fence);
         session.execute(write).await?;
-        Ok((end.next_sync_at, end.consecutive_failures))
+        Ok(end)
     }
 
     /// Counts the run for each record that failed in it, once; those that are stuck since now.

@@ -219,7 +219,7 @@ impl<B: OwnCommit> SqlStore<B> {
             "UPDATE {sync_runs} SET items_open = items_open + $2, \
              items_total = items_total + $3, duplicates = duplicates + $4, page_token = $5, \
              enumerated = $6, enumeration_error = $7, sorted = $8, reached = $9, \
-             covered = $10, updated_at = $11 WHERE id = $1 RETURNING id, items_open, enumerated, state",
+             covered = $10, next_cursor = $11, updated_at = $12 WHERE id = $1 RETURNING id, items_open, enumerated, state",
         );
         if !plan.others.is_empty() {
             let lost = Changes {
@@ -241,6 +241,7 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(after.sorted)
             .bind(after.reached.as_ref())
             .bind(after.covered.as_ref())
+            .bind(after.next_cursor.as_ref())
             .bind(page.now);
         let rows = session.query(statement).await?;
         let row = rows.first().ok_or_else(|| {

@@ -331,6 +331,7 @@ macro_rules! __conformance_cases {
             an_integration_without_an_interval_is_not_scheduled
             the_end_of_the_last_run_releases_the_sync_lease
             a_stream_that_ends_leaves_the_sync_to_the_others
+            the_last_of_clean_streams_ends_a_clean_sync
             a_record_that_fails_run_after_run_is_reported_stuck_once
             several_failed_versions_in_a_run_count_once_for_their_record
             a_success_begins_the_streak_anew
@@ -429,10 +430,13 @@ macro_rules! __conformance_cases {
             the_cursor_never_moves_backwards
             cursors_of_instants_compare_as_instants
             checkpoints_of_text_compare_by_their_bytes
-            a_reduced_cursor_is_taken_when_nothing_is_unresolved
-            a_reduced_cursor_of_a_run_that_was_followed_is_not_taken
-            a_reduced_cursor_waits_for_everything
-            a_reduced_cursor_never_moves_backwards
+            a_cursor_that_was_told_is_taken_when_nothing_is_unresolved
+            the_last_cursor_that_was_told_in_a_run_counts
+            a_cursor_of_a_run_that_was_followed_is_not_taken
+            a_cursor_that_was_told_waits_for_everything
+            a_cursor_told_before_enumeration_failed_is_not_taken
+            a_cursor_that_was_told_never_moves_backwards
+            a_cursor_an_operator_put_is_kept_from_what_was_told_before
             a_sorted_run_advances_the_cursor_while_it_enumerates
             an_unsorted_run_or_a_lost_fence_advances_nothing
             a_sorted_run_does_not_move_the_cursor_backwards

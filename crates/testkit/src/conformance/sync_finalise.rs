@@ -83,6 +83,7 @@ pub async fn a_clean_run_is_a_success_and_schedules_the_next(subject: &Subject) 
         .await;
 
     assert_eq!(end.run.state, RunState::Success);
+    assert!(end.synced);
     assert_eq!(end.run.counts.succeeded, 2);
     assert_eq!(end.run.counts.open, 0);
     assert_eq!(end.consecutive_sync_failures, 0);
@@ -282,6 +283,7 @@ pub async fn a_stream_that_ends_leaves_the_sync_to_the_others(subject: &Subject)
 
     let early = feed.end(first.id, 1).await;
 
+    assert!(!early.synced);
     assert_eq!(
         (early.next_sync_at, early.consecutive_sync_failures),
         (Some(at(0)), 0)
@@ -292,6 +294,7 @@ pub async fn a_stream_that_ends_leaves_the_sync_to_the_others(subject: &Subject)
     comments.add(second.id, vec![], PageEnd::Complete, 2).await;
     let end = comments.end(second.id, 2).await;
     assert_eq!(end.run.state, RunState::Success);
+    assert!(!end.synced);
     assert_eq!(
         end.consecutive_sync_failures, 1,
         "one of its streams failed"
@@ -303,6 +306,20 @@ pub async fn a_stream_that_ends_leaves_the_sync_to_the_others(subject: &Subject)
     let integration = feed.integration().await;
     assert_eq!(integration.last_synced_at, None);
     assert_eq!(integration.sync_lease, None);
+}
+
+// SYN-35
+pub async fn the_last_of_clean_streams_ends_a_clean_sync(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let comments = feed.other_stream("comments");
+    let first = feed.run_of(vec![], 0).await;
+    let second = comments.run_of(vec![], 0).await;
+
+    let early = feed.end(first.id, 1).await;
+    let last = comments.end(second.id, 2).await;
+
+    assert_eq!((early.synced, last.synced), (false, true));
+    assert_eq!(feed.integration().await.last_synced_at, Some(at(2)));
 }
 
 // SYN-37, W-SYN-8

@@ -6,9 +6,9 @@ use integrations_core::{
     integration::{NewIntegration, Scope, SyncClaim, SyncLease, SyncSelection},
     store::{PageRequest, Ports},
     sync::{
-        CursorRule, Finalise, Finalised, ItemAdded, ItemClaim, ItemDecided, ItemDecision,
-        ItemFilter, ItemOutcome, ItemSettled, ItemSettlement, ItemVerdict, KindSelection, NewItem,
-        OpenRun, PageAdded, PageEnd, RunOpened, RunPage, RunState, SyncItem, SyncRun, SyncSchedule,
+        Finalise, Finalised, ItemAdded, ItemClaim, ItemDecided, ItemDecision, ItemFilter,
+        ItemOutcome, ItemSettled, ItemSettlement, ItemVerdict, KindSelection, NewItem, OpenRun,
+        PageAdded, PageEnd, RunOpened, RunPage, RunState, SyncItem, SyncRun, SyncSchedule,
     },
 };
 use serde_json::Value as Json;
@@ -57,6 +57,7 @@ enum Step {
         run: usize,
         items: Vec<NewItem>,
         next: PageEnd,
+        cursor: Option<Json>,
         late: bool,
     },
     Claim {
@@ -68,7 +69,7 @@ enum Step {
     Renew(Uid, Vec<usize>),
     Reclaim,
     Decide(Vec<(usize, ItemVerdict)>),
-    Finalise(usize, CursorRule),
+    Finalise(usize),
     Advance(usize),
     SetCursor(usize, usize, Json),
 }
@@ -175,6 +176,7 @@ impl Side {
                 run,
                 items,
                 next,
+                cursor,
                 late,
             } => {
                 let id = self.runs[*run];
@@ -185,6 +187,7 @@ impl Side {
                     fence: self.fences[usize::try_from(of).unwrap()] - i64::from(*late),
                     items: items.clone(),
                     next: next.clone(),
+                    cursor: cursor.clone(),
                     now: at(now),
                 };
                 match syncs.add_items(&page).await.unwrap() {
@@ -271,18 +274,21 @@ impl Side {
                 let decided = syncs.decide_items(&decisions).await.unwrap();
                 format!("{:?}", decided.into_iter().map(answer).collect::<Vec<_>>())
             }
-            Step::Finalise(run, cursor) => {
+            Step::Finalise(run) => {
                 let finalise = Finalise {
                     run_id: self.runs[*run],
-                    cursor: cursor.clone(),
                     schedule: SyncSchedule::default(),
                     stuck_after_runs: 2,
                     now: at(now),
                 };
                 match syncs.finalise(&finalise).await.unwrap() {
                     Finalised::Ended(end) => format!(
-                        "{:?} {:?} {} {:?}",
-                        end.cursor, end.next_sync_at, end.consecutive_sync_failures, end.stuck
+                        "{:?} {:?} {} {} {:?}",
+                        end.cursor,
+                        end.next_sync_at,
+                        end.consecutive_sync_failures,
+                        end.synced,
+                        end.stuck
                     ),
                     other => format!("{other:?}"),
                 }
@@ -404,6 +410,7 @@ fn next_step(dice: &mut Dice, rows: &Rows, tokens: &mut Vec<Uid>) -> Step {
                     2 => PageEnd::Complete,
                     _ => PageEnd::Failed("cut off".to_owned()),
                 },
+                cursor: dice.one_in(8).then(|| dice.below(9).into()),
                 late: dice.one_in(10),
             }
         }
@@ -455,14 +462,7 @@ fn next_step(dice: &mut Dice, rows: &Rows, tokens: &mut Vec<Uid>) -> Step {
             Step::SetCursor(dice.below(2), dice.below(2), cursor.into())
         }
         18 if !runs.is_empty() => Step::Advance(a_run(dice, &runs)),
-        _ if !rows.runs.is_empty() => {
-            let cursor = if dice.one_in(5) {
-                CursorRule::Reduced(dice.below(9).into())
-            } else {
-                CursorRule::Watermark
-            };
-            Step::Finalise(dice.below(rows.runs.len()), cursor)
-        }
+        _ if !rows.runs.is_empty() => Step::Finalise(dice.below(rows.runs.len())),
         _ => Step::Reclaim,
     }
 }

@@ -45,6 +45,7 @@ pub async fn opening_a_run_stores_it_with_its_operation(subject: &Subject) {
             sorted: false,
             reached: None,
             covered: None,
+            next_cursor: None,
             counts: RunCounts::default(),
             started_at: at(5),
             ended_at: None,

@@ -22,6 +22,7 @@ pub(super) fn add(state: &mut State, page: &RunPage) -> Result<PageAdded, StoreE
         PageEnd::Complete => Columns::check(),
         PageEnd::Failed(error) => Columns::check().text(error.as_str()),
     }
+    .json(page.cursor.as_ref())
     .of_row()?;
     let run = state.runs.get(page.run_id.0).filter(|run| {
         run.state == RunState::Running && is_present_fence(state, run.integration_id, page.fence)

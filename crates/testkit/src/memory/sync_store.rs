@@ -154,9 +154,8 @@ impl SyncStore for MemoryStore {
         };
         put_cursor(&mut row.sync_cursor, stream, cursor.clone());
         row.updated_at = now;
-        if let Some(checkpoint) = Checkpoint::from_json(cursor) {
-            sync_runs::uncover(&mut state, integration_id, stream, &checkpoint.order());
-        }
+        let order = Checkpoint::from_json(cursor).map(|checkpoint| checkpoint.order());
+        sync_runs::uncover(&mut state, integration_id, stream, order.as_ref());
         Ok(true)
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Stream {
     /// Id and version, as the other side tells them.
     pub(crate) records: Vec<(String, i64)>,
     pub(crate) sorted: bool,
+    /// Where to go on, as the other side tells it.
+    pub(crate) cursor: Option<serde_json::Value>,
     /// What happens at the pages to come, in order; then all goes well.
     pub(crate) faults: VecDeque<Option<Fault>>,
     /// The cursor and page of each page that was asked for.
@@ -216,6 +218,7 @@ impl SyncStream for FeedStream {
                 .map(|(id, version)| item(&self.name, id, *version))
                 .collect(),
             next: (first + size < told.len()).then(|| json!(page + 1)),
+            cursor: state.streams[&self.name].cursor.clone(),
         })
     }
 }

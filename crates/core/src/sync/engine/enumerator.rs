@@ -5,6 +5,8 @@ use std::panic::AssertUnwindSafe;
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 
+use serde_json::Value as Json;
+
 use super::{Inner, position::Position};
 use crate::{
     encryptor::{DigestPurpose, KeyedDigest},
@@ -143,6 +145,7 @@ impl Enumeration<'_> {
         page: SyncPage,
         position: &mut Position,
     ) -> Result<Stored, StoreError> {
+        let cursor = page.cursor;
         let mut items = page.items.into_iter().peekable();
         loop {
             let part: Vec<_> = items.by_ref().take(self.engine.policy.page_chunk).collect();
@@ -158,14 +161,15 @@ impl Enumeration<'_> {
             };
             let before = self.counts.rejected;
             let part = self.new_items(part).await?;
-            if let Stored::FenceLost = self.add(part, end).await? {
+            let cursor = cursor.clone().filter(|_| is_last_part);
+            if let Stored::FenceLost = self.add(part, end, cursor).await? {
                 return Ok(Stored::FenceLost);
             }
             if ends
                 && self.counts.rejected > before
                 && let Some(error) = self.rejection()
             {
-                return self.add(Vec::new(), PageEnd::Failed(error)).await;
+                return self.add(Vec::new(), PageEnd::Failed(error), None).await;
             }
             if is_last_part {
                 return Ok(Stored::Yes);
@@ -174,13 +178,19 @@ impl Enumeration<'_> {
     }
 
     /// Stores items with how enumeration goes on, and wakes workers.
-    async fn add(&mut self, items: Vec<NewItem>, next: PageEnd) -> Result<Stored, StoreError> {
+    async fn add(
+        &mut self,
+        items: Vec<NewItem>,
+        next: PageEnd,
+        cursor: Option<Json>,
+    ) -> Result<Stored, StoreError> {
         let ports = self.engine.client.ports();
         let page = RunPage {
             run_id: self.run.id,
             fence: self.fence,
             items,
             next,
+            cursor,
             now: ports.clock.now(),
         };
         let (items, open, finalisable, sorted) = match ports.syncs.add_items(&page).await? {
@@ -234,7 +244,7 @@ impl Enumeration<'_> {
     async fn fail(&mut self, error: &str) -> Result<StreamOutcome, StoreError> {
         let error = cut_chars(error, MAX_ERROR).replace('\0', "\u{fffd}");
         let end = PageEnd::Failed(error.clone());
-        Ok(match self.add(Vec::new(), end).await? {
+        Ok(match self.add(Vec::new(), end, None).await? {
             Stored::Yes => StreamOutcome::Failed(error),
             Stored::FenceLost => StreamOutcome::LeaseLost,
         })

@@ -69,7 +69,7 @@ pub fn plan_page(
         plan.run.sorted &= answer.is_ok();
         plan.answers.push(answer);
     }
-    turn(&mut plan.run, &page.next);
+    turn(&mut plan.run, page);
     plan
 }
 
@@ -174,8 +174,11 @@ fn fresh(page: &RunPage, run: &SyncRun, new: &NewItem, id: SyncItemId) -> ItemSt
 /// The run once its page is turned, and with it how far its stream is known completely: all of
 /// what a complete enumeration saw, and what a sorted one has seen so far. One that was cut off
 /// elsewhere says nothing of what lies between its items.
-fn turn(run: &mut SyncRun, next: &PageEnd) {
-    match next {
+fn turn(run: &mut SyncRun, page: &RunPage) {
+    if page.cursor.is_some() {
+        run.next_cursor.clone_from(&page.cursor);
+    }
+    match &page.next {
         PageEnd::Continue(token) => run.page_token = Some(token.clone()),
         PageEnd::Complete => {
             run.page_token = None;
@@ -186,7 +189,10 @@ fn turn(run: &mut SyncRun, next: &PageEnd) {
             run.enumeration_error = Some(error.clone());
         }
     }
-    if run.is_trusted() {
+    if run.next_cursor.is_some() {
+        // Checkpoints do not tell where such a stream goes on.
+        run.covered = None;
+    } else if run.is_trusted() {
         run.covered = run.covered.take().max(run.reached.clone());
     }
 }
