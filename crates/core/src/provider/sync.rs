@@ -51,6 +51,18 @@ pub trait SyncStream: Send + Sync {
         StreamOrder::Unsorted
     }
 
+    /// Whether a run from the beginning tells every record there is, so that one that it does not
+    /// tell was deleted. Pages by number or offset, from which a record may slip while others come
+    /// and go, are no such thing.
+    ///
+    /// The engine then tells of each deletion by an item of the kind's
+    /// [`deletion`](ItemKind::deletion) (`issue.deleted`), with the payload `null`, after every
+    /// full run whose enumeration was complete and told no record without an id. Applications
+    /// handle or ignore that kind as any other.
+    fn is_exhaustive(&self) -> bool {
+        false
+    }
+
     /// One page.
     ///
     /// Records are read one by one: one that is not as expected is told without id and checkpoint

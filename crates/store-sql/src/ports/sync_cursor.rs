@@ -9,7 +9,7 @@ use integrations_core::{
         Checkpoint, CheckpointOrder, CursorMove, SyncRun,
         protocol::{self, is_further, lowest, put_cursor},
     },
-    value::{ExternalId, ItemKind, StreamName},
+    value::StreamName,
 };
 use serde_json::Value as Json;
 
@@ -17,7 +17,6 @@ use super::sync_rows::order;
 use crate::{
     backend::{OwnCommit, Session},
     error::SqlError,
-    row::Row,
     scope::within,
     statement::Template,
     store::{SqlStore, ended},
@@ -244,40 +243,5 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(order.as_ref());
         session.execute(uncover).await?;
         Ok(true)
-    }
-
-    pub(super) async fn read_unseen(
-        &self,
-        run_id: SyncRunId,
-        after: Option<&(ItemKind, ExternalId)>,
-        limit: u32,
-    ) -> Result<Vec<(ItemKind, ExternalId)>, StoreError> {
-        // What a later run saw is there.
-        const UNSEEN: Template = Template::each(
-            "SELECT r.kind, r.external_id FROM {sync_runs} AS run JOIN {sync_records} AS r \
-             ON r.integration_id = run.integration_id AND r.stream = run.stream \
-             WHERE run.id = $1 AND run.full_resync AND run.enumerated \
-             AND run.enumeration_error IS NULL \
-             AND run.state IN ('running', 'success', 'partial', 'failed') \
-             AND (r.last_seen_run IS NULL OR r.last_seen_run < run.id) \
-             AND (r.kind, r.external_id) > ($2, $3) ORDER BY r.kind, r.external_id LIMIT $4",
-            "SELECT r.kind, r.external_id FROM {sync_runs} AS run CROSS JOIN {sync_records} AS r \
-             ON r.integration_id = run.integration_id AND r.stream = run.stream \
-             WHERE run.id = $1 AND run.full_resync AND run.enumerated \
-             AND run.enumeration_error IS NULL \
-             AND run.state IN ('running', 'success', 'partial', 'failed') \
-             AND (r.last_seen_run IS NULL OR r.last_seen_run < run.id) \
-             AND (r.kind, r.external_id) > ($2, $3) ORDER BY r.kind, r.external_id LIMIT $4",
-        );
-        let (kind, external_id) = after.map_or(("", ""), |(kind, id)| (kind.as_str(), id.as_str()));
-        let statement = self
-            .sql(&UNSEEN)
-            .bind(run_id)
-            .bind(kind)
-            .bind(external_id)
-            .bind(limit);
-        let rows = self.backend.read().await?.query(statement).await?;
-        let record = |row: &Row| Ok((row.parse("kind")?, row.parse("external_id")?));
-        rows.iter().map(record).collect()
     }
 }

@@ -5,7 +5,7 @@ use integrations_core::{
     store::Rejected,
     sync::{
         Checkpoint, CheckpointOrder, NewItem, PageAdded, PageEnd, Payload, RunPage, SyncRun,
-        protocol::{Changes, ItemState, PagePlan, plan_page},
+        protocol::{ItemState, PagePlan, plan_page},
     },
 };
 
@@ -71,19 +71,30 @@ impl<B: OwnCommit> SqlStore<B> {
             .look_up(session, &run, sound.map(|(new, _)| new))
             .await?;
         let plan = plan_page(page, &run, known, fits, ids);
-        if plan.overtakes {
-            self.keep_claims_out(session).await?;
-        }
-        self.write_seen(session, &plan, page.now).await?;
-        self.insert_items(session, page, &plan).await?;
-        self.requeue(session, page, &plan).await?;
-        let standing = self.turn_page(session, &run, page, &plan).await?;
+        let standing = self.write_page(session, &run, page, &plan).await?;
         Ok(PageAdded::Done {
             items: plan.answers,
             open: standing.open,
             finalisable: standing.is_finalisable(),
             sorted: plan.run.sorted,
         })
+    }
+
+    /// Writes what a page changes of `run`; how that stands then.
+    pub(super) async fn write_page(
+        &self,
+        session: &mut dyn Session,
+        run: &SyncRun,
+        page: &RunPage,
+        plan: &PagePlan,
+    ) -> Result<Standing, SqlError> {
+        if plan.overtakes {
+            self.keep_claims_out(session).await?;
+        }
+        self.write_seen(session, plan, page.now).await?;
+        self.insert_items(session, page, plan).await?;
+        self.requeue(session, page, plan).await?;
+        self.turn_page(session, run, page, plan).await
     }
 
     /// The run, if it has not ended and `fence` is its integration's present one; locks the
@@ -221,12 +232,8 @@ impl<B: OwnCommit> SqlStore<B> {
              enumerated = $6, enumeration_error = $7, sorted = $8, reached = $9, \
              covered = $10, next_cursor = $11, updated_at = $12 WHERE id = $1 RETURNING id, items_open, enumerated, state",
         );
-        if !plan.others.is_empty() {
-            let lost = Changes {
-                recount: plan.others.clone(),
-                ..Changes::default()
-            };
-            self.write_changes(session, &lost, page.now).await?;
+        if !plan.others.recount.is_empty() {
+            self.write_changes(session, &plan.others, page.now).await?;
         }
         let after = &plan.run;
         let statement = self

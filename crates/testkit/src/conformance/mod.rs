@@ -60,6 +60,8 @@ pub mod sync_cursor;
 #[doc(hidden)]
 pub mod sync_decisions;
 #[doc(hidden)]
+pub mod sync_deletions;
+#[doc(hidden)]
 pub mod sync_finalise;
 #[doc(hidden)]
 pub mod sync_items;

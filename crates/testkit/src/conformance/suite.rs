@@ -84,6 +84,7 @@ macro_rules! __conformance_cases {
             sync_runs
             sync_finalise
             sync_items
+            sync_deletions
             sync_decisions
             sync_claims
             sync_settlement
@@ -308,8 +309,6 @@ macro_rules! __conformance_cases {
             finalisable_runs_are_those_at_zero_oldest_first
             runs_are_found_within_their_scope
             runs_are_listed_page_by_page_from_either_end
-            a_full_complete_run_tells_which_records_it_did_not_see
-            only_a_full_complete_run_tells_of_unseen_records
             finalising_an_unknown_run_finds_none
         }
     };
@@ -361,6 +360,21 @@ macro_rules! __conformance_cases {
             items_are_listed_by_every_field_of_the_filter
             items_are_listed_page_by_page
             waiting_kinds_count_what_waits
+        }
+    };
+    ($what:ident sync_deletions) => {
+        $crate::__conformance_cases! { @$what sync_deletions
+            a_full_run_tells_of_the_records_it_did_not_see
+            a_run_is_complete_only_after_its_deletions
+            records_are_looked_at_part_by_part
+            a_run_that_is_not_full_tells_of_no_deletion
+            a_sweep_under_a_lost_fence_or_after_the_end_stores_nothing
+            a_deletion_is_told_once
+            a_deletion_that_failed_is_queued_again_by_the_next_full_run
+            a_record_that_comes_back_is_news_and_may_be_deleted_again
+            a_record_that_comes_back_lets_go_of_its_deletion
+            a_deletion_lets_go_of_older_versions
+            a_record_that_is_worked_on_is_left_to_the_next_full_run
         }
     };
     ($what:ident sync_decisions) => {

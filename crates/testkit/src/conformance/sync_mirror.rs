@@ -8,7 +8,8 @@ use integrations_core::{
     sync::{
         Finalise, Finalised, ItemAdded, ItemClaim, ItemDecided, ItemDecision, ItemFilter,
         ItemOutcome, ItemSettled, ItemSettlement, ItemVerdict, KindSelection, NewItem, OpenRun,
-        PageAdded, PageEnd, RunOpened, RunPage, RunState, SyncItem, SyncRun, SyncSchedule,
+        PageAdded, PageEnd, RunOpened, RunPage, RunState, Sweep, Swept, SyncItem, SyncRun,
+        SyncSchedule,
     },
 };
 use serde_json::Value as Json;
@@ -69,6 +70,10 @@ enum Step {
     Renew(Uid, Vec<usize>),
     Reclaim,
     Decide(Vec<(usize, ItemVerdict)>),
+    Sweep {
+        run: usize,
+        limit: u32,
+    },
     Finalise(usize),
     Advance(usize),
     SetCursor(usize, usize, Json),
@@ -91,7 +96,6 @@ struct Rows {
     integrations: Vec<Syncing>,
     runs: Vec<SyncRun>,
     items: Vec<SyncItem>,
-    unseen: Vec<usize>,
 }
 
 /// A store, and the ids it gave.
@@ -274,6 +278,31 @@ impl Side {
                 let decided = syncs.decide_items(&decisions).await.unwrap();
                 format!("{:?}", decided.into_iter().map(answer).collect::<Vec<_>>())
             }
+            Step::Sweep { run, limit } => {
+                let id = self.runs[*run];
+                let found = syncs.find_run(id, &Scope::Operator).await.unwrap().unwrap();
+                let of = place(&self.integrations, &found.integration_id);
+                let sweep = Sweep {
+                    run_id: id,
+                    fence: self.fences[usize::try_from(of).unwrap()],
+                    after: None,
+                    limit: *limit,
+                    now: at(now),
+                };
+                match syncs.sweep_records(&sweep).await.unwrap() {
+                    Swept::FenceLost => "lost".to_owned(),
+                    Swept::Done {
+                        items,
+                        last,
+                        open,
+                        finalisable,
+                    } => {
+                        let items: Vec<_> =
+                            items.into_iter().map(|item| self.added(item)).collect();
+                        format!("{items:?} {last:?} {open} {finalisable}")
+                    }
+                }
+            }
             Step::Finalise(run) => {
                 let finalise = Finalise {
                     run_id: self.runs[*run],
@@ -328,7 +357,6 @@ impl Side {
             integrations: Vec::new(),
             runs: Vec::new(),
             items: Vec::new(),
-            unseen: Vec::new(),
         };
         let syncs = &self.ports.syncs;
         for id in &self.integrations {
@@ -344,8 +372,6 @@ impl Side {
             });
             let runs = syncs.list_runs(*id, &PageRequest::oldest(500)).await;
             for run in runs.unwrap().items {
-                let unseen = syncs.unseen_records(run.id, None, 100).await.unwrap();
-                rows.unseen.push(unseen.len());
                 rows.runs.push(SyncRun {
                     id: SyncRunId(place(&self.runs, &run.id)),
                     integration_id: IntegrationId(place(&self.integrations, id)),
@@ -444,7 +470,10 @@ fn next_step(dice: &mut Dice, rows: &Rows, tokens: &mut Vec<Uid>) -> Step {
             let token = tokens[dice.below(tokens.len())];
             Step::Renew(token, vec![dice.below(items), dice.below(items)])
         }
-        16 => Step::Reclaim,
+        16 if !runs.is_empty() => Step::Sweep {
+            run: a_run(dice, &runs),
+            limit: u32::try_from(1 + dice.below(6)).unwrap(),
+        },
         17 if items > 0 => {
             let verdict = |dice: &mut Dice| {
                 if dice.one_in(3) {

@@ -199,7 +199,7 @@ impl World {
             self.items.insert(item.id, item);
         }
         self.records.extend(plan.records);
-        self.count(&plan.others);
+        self.count(&plan.others.recount);
         let mut run = plan.run;
         if fault == Some(Fault::NothingCovered) {
             run.covered = None;

@@ -15,6 +15,13 @@ pub(super) struct Position {
     pub(super) since: Option<Json>,
     /// The provider's token of the page to read.
     pub(super) page: Option<Json>,
+    /// Whether a record without an id was told: which one is not known, so none may be taken for
+    /// deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) nameless: bool,
+    /// Whether there are no more pages, and what is left is to look for deleted records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) sweeps: bool,
 }
 
 impl Position {

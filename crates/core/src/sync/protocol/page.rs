@@ -1,8 +1,8 @@
 //! A page of items: what of it is news.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{ItemState, RecordKey, RecordState, Recount, count};
+use super::{Changes, ItemState, RETURNED, RecordKey, RecordState, count};
 use crate::{
     id::SyncItemId,
     store::Rejected,
@@ -31,8 +31,8 @@ pub struct PagePlan {
     pub records: HashMap<RecordKey, RecordState>,
     /// The run after the page.
     pub run: SyncRun,
-    /// What other runs lose.
-    pub others: Recount,
+    /// What changes of other items, and what other runs lose.
+    pub others: Changes,
     /// Whether a version was queued in front of a newer one that waits already.
     pub overtakes: bool,
 }
@@ -54,10 +54,11 @@ pub fn plan_page(
         requeued: Vec::new(),
         records: known.records,
         run: run.clone(),
-        others: Recount::default(),
+        others: Changes::default(),
         overtakes: false,
     };
     let mut versions = known.versions;
+    plan.let_go_of_deletions(page, &mut versions);
     for (index, new) in page.items.iter().enumerate() {
         let answer = match (fits.get(index), ids.get(index)) {
             (Some(Ok(())), Some(id)) => Ok(plan.place(page, index, new, *id, &mut versions)),
@@ -74,6 +75,37 @@ pub fn plan_page(
 }
 
 impl PagePlan {
+    /// Lets go of what tells of the deletion of records that are there again, but for what somebody
+    /// works on.
+    fn let_go_of_deletions(
+        &mut self,
+        page: &RunPage,
+        versions: &mut HashMap<RecordKey, Vec<ItemState>>,
+    ) {
+        if !versions.keys().any(|key| key.kind.is_deletion()) {
+            return;
+        }
+        let records: BTreeSet<_> = (page.items.iter())
+            .filter_map(|new| {
+                fresh(page, &self.run, new, SyncItemId(0))
+                    .record()?
+                    .deletion()
+            })
+            .collect();
+        for key in &records {
+            let Some(deletions) = versions.get_mut(key) else {
+                continue;
+            };
+            deletions.retain(|before| {
+                let is_over = !before.is_leased(page.now);
+                if is_over {
+                    (self.others).change(before, before.let_go(RETURNED, page.now));
+                }
+                !is_over
+            });
+        }
+    }
+
     fn place(
         &mut self,
         page: &RunPage,
@@ -111,7 +143,7 @@ impl PagePlan {
             }
             let before = &versions[found];
             let after = before.brought_by(&self.run, now);
-            self.others.left(before.run_id, &before.status);
+            (self.others.recount).left(before.run_id, &before.status);
             count(&mut self.run.counts, &after.status, 1);
             self.overtakes |= newer_waits(&after, versions);
             versions[found] = after.clone();

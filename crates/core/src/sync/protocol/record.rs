@@ -53,6 +53,18 @@ impl RecordState {
         }
     }
 
+    /// The record once it was deleted: whatever comes back of it is news.
+    #[must_use]
+    pub fn deleted(self) -> Self {
+        Self {
+            resolved_order: None,
+            resolved_digest: None,
+            failing_runs: 0,
+            stuck_reported: false,
+            ..self
+        }
+    }
+
     /// The record once a version of it failed in `run`, which counts once, and whether it is to
     /// be reported as stuck.
     #[must_use]
