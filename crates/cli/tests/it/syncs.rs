@@ -248,8 +248,10 @@ pub(crate) async fn no_overlap(kind: Kind) {
             .await;
         // A round asks at least once.
         world.twin.wait_for_requests(seen + 1).await;
+        // The end of an open run sets the next sync too.
         let idle = "SELECT CAST(count(*) AS text) AS cell FROM {p}s \
-                    WHERE sync_lease_holder IS NOT NULL OR next_sync_at <= created_at";
+                    WHERE sync_lease_holder IS NOT NULL OR next_sync_at <= created_at \
+                    OR EXISTS (SELECT 1 FROM {p}_sync_runs WHERE state = 'running')";
         world.until(idle, "0").await;
         seen = world.twin.requests().len();
     }

@@ -98,6 +98,9 @@ pub trait SyncStore: Send + Sync {
     ///   integration ends; the sync lease is given back then, and the sync counts as clean if all
     ///   runs under its fence were.
     /// - A success at a newer version MUST leave no older version of the record unresolved.
+    /// - A run that had ended MUST be mended once nothing of it is open: its state and log say how
+    ///   it stands now, and where it makes the integration's latest sync a clean one, that counts as
+    ///   such from then on; `next_sync_at` stays.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use integrations_core::{
     store::StoreError,
     sync::{
         Finalise, Finalised, RunEnd, StuckRecord, SyncRun,
-        protocol::{SyncEnd, end_run, end_summary, end_sync},
+        protocol::{SyncEnd, end_run, end_summary, end_sync, mend_run},
     },
 };
 use serde_json::json;
@@ -37,6 +37,7 @@ impl<B: OwnCommit> SqlStore<B> {
         };
         if run.state.is_final() {
             let moved = self.follow(session, &run, finalise.now).await?;
+            self.mend(session, &run, finalise.now).await?;
             return Ok(Finalised::AlreadyEnded {
                 cursor_moved: moved.is_some(),
             });
@@ -95,19 +96,10 @@ impl<B: OwnCommit> SqlStore<B> {
         run: &SyncRun,
         now: DateTime<Utc>,
     ) -> Result<Option<SyncRun>, SqlError> {
-        const LOCK: Template = Template::each(
-            concat!(
-                "SELECT ",
-                run_columns!(),
-                " FROM {sync_runs} WHERE id = $1 FOR UPDATE"
-            ),
-            concat!("SELECT ", run_columns!(), " FROM {sync_runs} WHERE id = $1"),
-        );
         const END: Template = Template::both(
             "UPDATE {sync_runs} SET state = $2, ended_at = $3, updated_at = $3 WHERE id = $1",
         );
-        let rows = session.query(self.sql(&LOCK).bind(run.id)).await?;
-        let present = rows.first().map(sync_rows::run).transpose()?;
+        let present = self.lock_row(session, run).await?;
         let Some(ended) = present.and_then(|run| end_run(&run, now)) else {
             return Ok(None);
         };
@@ -118,6 +110,68 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(now);
         session.execute(end).await?;
         Ok(Some(ended))
+    }
+
+    /// Has a run that had ended say how it stands now.
+    async fn mend(
+        &self,
+        session: &mut dyn Session,
+        run: &SyncRun,
+        now: DateTime<Utc>,
+    ) -> Result<(), SqlError> {
+        const MEND: Template =
+            Template::both("UPDATE {sync_runs} SET state = $2, updated_at = $3 WHERE id = $1");
+        // It is ended once more.
+        const REOPEN: Template =
+            Template::both("UPDATE {logs} SET status = 'processing' WHERE id = $1");
+        const CLEAN: Template = Template::both(
+            "UPDATE {integrations} SET last_synced_at = $3, consecutive_sync_failures = 0, \
+             updated_at = $3 WHERE id = $1 AND sync_fence = $2 AND removed_at IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM {sync_runs} WHERE integration_id = $1 \
+             AND state = 'running') AND NOT EXISTS (SELECT 1 FROM {sync_runs} \
+             WHERE integration_id = $1 AND fence = $2 AND state <> 'success')",
+        );
+        // Most often there is nothing to mend, and then nothing is locked.
+        if mend_run(run).is_none() {
+            return Ok(());
+        }
+        let present = self.lock_row(session, run).await?;
+        let Some(mended) = present.and_then(|run| mend_run(&run)) else {
+            return Ok(());
+        };
+        let mend = self
+            .sql(&MEND)
+            .bind(mended.id)
+            .bind(mended.state.as_str())
+            .bind(now);
+        session.execute(mend).await?;
+        let reopen = self.sql(&REOPEN).bind(mended.log_id);
+        session.execute(reopen).await?;
+        self.end_log(session, &mended, now).await?;
+        let clean = self
+            .sql(&CLEAN)
+            .bind(mended.integration_id)
+            .bind(mended.fence)
+            .bind(now);
+        session.execute(clean).await?;
+        Ok(())
+    }
+
+    async fn lock_row(
+        &self,
+        session: &mut dyn Session,
+        run: &SyncRun,
+    ) -> Result<Option<SyncRun>, SqlError> {
+        const LOCK: Template = Template::each(
+            concat!(
+                "SELECT ",
+                run_columns!(),
+                " FROM {sync_runs} WHERE id = $1 FOR UPDATE"
+            ),
+            concat!("SELECT ", run_columns!(), " FROM {sync_runs} WHERE id = $1"),
+        );
+        let rows = session.query(self.sql(&LOCK).bind(run.id)).await?;
+        Ok(rows.first().map(sync_rows::run).transpose()?)
     }
 
     async fn end_log(
@@ -146,7 +200,7 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(run.state.as_str())
             .bind(end_summary(run))
             .bind(run.enumeration_error.as_deref())
-            .bind((now - run.started_at).num_milliseconds())
+            .bind((run.ended_at.unwrap_or(now) - run.started_at).num_milliseconds())
             .bind(json!({
                 "total": counts.total,
                 "succeeded": counts.succeeded,

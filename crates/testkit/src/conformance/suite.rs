@@ -335,6 +335,8 @@ macro_rules! __conformance_cases {
             several_failed_versions_in_a_run_count_once_for_their_record
             a_success_begins_the_streak_anew
             a_retry_after_the_end_leaves_the_run_ended
+            a_run_whose_failures_were_resolved_is_mended
+            a_mended_run_of_an_earlier_sync_makes_no_later_one_clean
             overdue_syncs_are_reported_when_that_begins_and_ends
             only_scheduled_active_integrations_are_overdue
         }

@@ -23,6 +23,7 @@ async fn status_of_the_operation(feed: &Feed<'_>, end: &RunEnd) -> OperationStat
     tree[0].entry.status.clone()
 }
 
+// SYN-31
 pub async fn a_run_with_open_items_is_not_ready(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let run = feed.run_of(vec![version("a", 1), version("b", 2)], 0).await;
@@ -55,6 +56,7 @@ pub async fn a_run_that_enumerates_is_not_ready(subject: &Subject) {
     );
 }
 
+// SYN-31
 pub async fn a_run_ends_once(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let run = feed.run_of(vec![version("a", 1)], 0).await;
@@ -403,6 +405,62 @@ pub async fn a_retry_after_the_end_leaves_the_run_ended(subject: &Subject) {
     assert_eq!((retried.counts.open, retried.counts.failed), (1, 0));
     assert_eq!(retried.state, ended.state);
     assert_eq!(retried.ended_at, ended.ended_at);
+}
+
+// W-SYN-6
+pub async fn a_run_whose_failures_were_resolved_is_mended(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let page = vec![version("a", 1), version("b", 2), version("c", 3)];
+    let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
+    feed.work_but(&["a", "b"], 0).await;
+    let end = feed.end(run.id, 10).await;
+    assert_eq!(end.run.state, RunState::Partial);
+    let put_off = feed.integration().await.next_sync_at;
+    let ids = stored(&added);
+
+    feed.skip(ids[0], 20).await;
+    feed.finalise(run.id, 20).await;
+    assert_eq!(feed.run(run.id).await.state, RunState::Partial);
+    feed.retry(ids[1], 30).await;
+    feed.finalise(run.id, 30).await;
+    assert_eq!(
+        feed.run(run.id).await.state,
+        RunState::Partial,
+        "it is open"
+    );
+    feed.work_but(&[], 40).await;
+    feed.finalise(run.id, 50).await;
+
+    let mended = feed.run(run.id).await;
+    assert_eq!(mended.state, RunState::Success);
+    assert_eq!(mended.ended_at, Some(at(10)), "it ended once");
+    assert_eq!(
+        status_of_the_operation(&feed, &end).await,
+        OperationStatus::Success
+    );
+    let integration = feed.integration().await;
+    assert_eq!(integration.last_synced_at, Some(at(50)));
+    assert_eq!(integration.consecutive_sync_failures, 0);
+    assert_eq!(integration.next_sync_at, put_off);
+}
+
+pub async fn a_mended_run_of_an_earlier_sync_makes_no_later_one_clean(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let page = vec![version("a", 1)];
+    let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
+    feed.work_but(&["a"], 0).await;
+    feed.end(run.id, 0).await;
+    feed.sync(vec![version("b", 2)], &["b"], 3600).await;
+
+    feed.skip(stored(&added)[0], 3601).await;
+    feed.finalise(run.id, 3601).await;
+
+    assert_eq!(feed.run(run.id).await.state, RunState::Success);
+    let integration = feed.integration().await;
+    assert_eq!(integration.last_synced_at, None);
+    assert_eq!(integration.consecutive_sync_failures, 2);
 }
 
 // HLT-14

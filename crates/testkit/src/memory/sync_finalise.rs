@@ -8,7 +8,7 @@ use integrations_core::{
     operation_log::{OperationEnd, OperationStatus},
     sync::{
         Finalise, Finalised, ItemStatus, RunCounts, RunEnd, RunState, StuckRecord, SyncRun,
-        protocol::{SyncEnd, end_run, end_summary, end_sync},
+        protocol::{SyncEnd, end_run, end_summary, end_sync, mend_run},
     },
 };
 use serde_json::{Map, Value as Json};
@@ -21,6 +21,7 @@ pub(super) fn finalise(state: &mut State, finalise: &Finalise) -> Finalised {
     };
     if run.state.is_final() {
         let moved = sync_cursor::follow(state, &run, finalise.now);
+        mend(state, &run, finalise);
         return Finalised::AlreadyEnded {
             cursor_moved: moved.is_some(),
         };
@@ -47,9 +48,32 @@ pub(super) fn finalise(state: &mut State, finalise: &Finalise) -> Finalised {
     }))
 }
 
+/// Has a run that had ended say how it stands now.
+fn mend(state: &mut State, run: &SyncRun, finalise: &Finalise) {
+    let Some(run) = mend_run(run) else { return };
+    if let Some(row) = state.runs.get_mut(run.id.0) {
+        *row = run.clone();
+    }
+    if let Some(row) = run.log_id.and_then(|id| state.operations.get_mut(id.0)) {
+        // It is ended once more.
+        row.entry.status = OperationStatus::Processing;
+    }
+    end_log(state, &run, finalise);
+    let of_integration = |other: &&SyncRun| other.integration_id == run.integration_id;
+    let clean = (state.runs.values().filter(of_integration))
+        .filter(|other| other.fence == run.fence || other.state == RunState::Running)
+        .all(|other| other.state == RunState::Success);
+    let row = state.integration_mut(run.integration_id, &Scope::Operator);
+    if let Some(row) = row.filter(|row| clean && row.sync_fence == run.fence) {
+        row.last_synced_at = Some(finalise.now);
+        row.consecutive_sync_failures = 0;
+        row.updated_at = finalise.now;
+    }
+}
+
 fn end_log(state: &mut State, run: &SyncRun, finalise: &Finalise) {
     let Some(log_id) = run.log_id else { return };
-    let duration = finalise.now - run.started_at;
+    let duration = run.ended_at.unwrap_or(finalise.now) - run.started_at;
     let end = OperationEnd {
         status: OperationStatus::from(run.state.as_str()),
         summary: Some(end_summary(run)),

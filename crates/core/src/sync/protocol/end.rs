@@ -14,6 +14,18 @@ pub fn end_run(run: &SyncRun, now: DateTime<Utc>) -> Option<SyncRun> {
     })
 }
 
+/// A run that had ended, once what failed in it was handled or let go after all; `None` where it
+/// stands as it ended.
+#[must_use]
+pub fn mend_run(run: &SyncRun) -> Option<SyncRun> {
+    let state = end_state(run);
+    let is_mended = run.state.is_final() && run.is_exhausted() && state != run.state;
+    is_mended.then(|| SyncRun {
+        state,
+        ..run.clone()
+    })
+}
+
 fn end_state(run: &SyncRun) -> RunState {
     let counts = &run.counts;
     let broken = run.enumeration_error.is_some();

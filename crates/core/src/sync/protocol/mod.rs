@@ -25,7 +25,7 @@ mod sweep;
 pub use counts::{Recount, count};
 pub use cursor::{is_further, lowest, put_cursor, watermark};
 pub use decide::{Decided, decide};
-pub use end::{SyncEnd, end_run, end_summary, end_sync, may_move_cursor};
+pub use end::{SyncEnd, end_run, end_summary, end_sync, may_move_cursor, mend_run};
 pub use item::{DELETED, ItemLease, ItemState, RETURNED, RecordKey, SUPERSEDED};
 pub use page::{Known, PagePlan, plan_page, resume_run};
 pub use record::RecordState;
