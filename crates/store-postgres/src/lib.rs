@@ -58,6 +58,7 @@
 //! on a loopback connection; a Unix socket, or `sslmode=disable` where the network is trusted,
 //! does not.
 
+mod arguments;
 mod backend;
 mod cells;
 mod error;

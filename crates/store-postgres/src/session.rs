@@ -4,17 +4,16 @@ use std::ops::DerefMut;
 
 use async_trait::async_trait;
 use integrations_store_sql::{SqlError, backend::Session, row::Row, statement::Statement};
-use sea_query::Values;
-use sea_query_sqlx::SqlxValues;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, SqlSafeStr as _,
-    postgres::{PgQueryResult, PgRow},
+    postgres::{PgArguments, PgQueryResult, PgRow},
     query::Query,
 };
 // Savepoints of a borrowed connection have to outlive a borrow; `sqlx::Transaction` cannot.
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::{
+    arguments::arguments,
     cells::PgCells,
     error::{is_stale_plan, sorted},
 };
@@ -157,7 +156,7 @@ async fn query(
     statement: Statement,
     prepared: Prepared,
 ) -> Result<Vec<Row>, SqlError> {
-    let rows: Result<Vec<PgRow>, _> = runnable(statement, prepared)
+    let rows: Result<Vec<PgRow>, _> = runnable(statement, prepared)?
         .fetch_all(&mut *connection)
         .await;
     let rows = judged(connection, rows).await?;
@@ -169,7 +168,7 @@ async fn execute(
     statement: Statement,
     prepared: Prepared,
 ) -> Result<u64, SqlError> {
-    let done: Result<PgQueryResult, _> = runnable(statement, prepared)
+    let done: Result<PgQueryResult, _> = runnable(statement, prepared)?
         .execute(&mut *connection)
         .await;
     Ok(judged(connection, done).await?.rows_affected())
@@ -181,10 +180,14 @@ async fn script(connection: &mut PgConnection, sql: &str) -> Result<(), SqlError
     Ok(())
 }
 
-fn runnable(statement: Statement, prepared: Prepared) -> Query<'static, Postgres, SqlxValues> {
+fn runnable(
+    statement: Statement,
+    prepared: Prepared,
+) -> Result<Query<'static, Postgres, PgArguments>, SqlError> {
     let keep = statement.persistent && matches!(prepared, Prepared::Kept);
-    let values = SqlxValues(Values(statement.values));
-    sqlx::query_with(trusted(statement.sql), values).persistent(keep)
+    let values = arguments(statement.values);
+    let values = values.map_err(|error| sorted(sqlx::Error::Encode(error)))?;
+    Ok(sqlx::query_with(trusted(statement.sql), values).persistent(keep))
 }
 
 /// The one place that vouches for the text of statements: it comes from templates and sea-query,

@@ -3,7 +3,8 @@
 //! A statement whose text never changes is a [`Template`]: written once, with `{requests}` for a
 //! table and `$1` for a value (both databases read that), rendered once per store and kept. What
 //! depends on its arguments, a filter say, is built by sea-query. Multi-row inserts are templates
-//! that are kept per number of rows.
+//! too: PostgreSQL unpacks a list per column, so that one text, prepared once, takes any number of
+//! rows; SQLite gets a text per number of rows, which it runs faster than unpacking lists.
 
 use std::{
     collections::HashMap,
@@ -48,10 +49,10 @@ impl Template {
     }
 }
 
-/// An insert of any number of rows: `INSERT INTO {table} (columns) VALUES rows tail`.
+/// An insert of any number of rows: `INSERT INTO {table} (columns)`, the rows, and a tail.
 #[derive(Clone, Copy, Debug)]
 pub struct InsertTemplate {
-    /// The head, up to and without `VALUES`; may begin with common table expressions.
+    /// The head, up to and without the rows; may begin with common table expressions.
     pub head: &'static str,
     /// How many columns a row has.
     pub columns: usize,
@@ -106,20 +107,8 @@ impl Statement {
             self.values.push(Value::from(rows.to_string()));
             return self;
         }
-        let mut lists: Vec<Vec<Value>> = columns
-            .iter()
-            .map(|_| Vec::with_capacity(rows.len()))
-            .collect();
-        for row in rows {
-            debug_assert_eq!(row.values.len(), columns.len(), "columns of {}", self.sql);
-            for (list, value) in lists.iter_mut().zip(row.values) {
-                list.push(value);
-            }
-        }
-        let lists = columns.iter().zip(lists);
-        self.values.extend(
-            lists.map(|(column, list)| Value::Array(column.array_type(), Some(Box::new(list)))),
-        );
+        let types = columns.iter().map(|column| column.array_type());
+        self.values.extend(lists(types, rows));
         self
     }
 
@@ -190,6 +179,10 @@ impl RowValues {
     pub fn bind<T: Bind>(mut self, value: T) -> Self {
         self.values.push(T::value(Some(value), self.dialect));
         self
+    }
+
+    fn array_types(&self) -> Vec<ArrayType> {
+        self.values.iter().map(Value::array_type).collect()
     }
 }
 
@@ -284,22 +277,54 @@ impl Statements {
     /// An insert of `rows`, which must not be empty and have the template's number of columns.
     #[must_use]
     pub fn insert(&self, template: &InsertTemplate, rows: Vec<RowValues>) -> Statement {
+        debug_assert!(
+            rows.iter().all(|row| row.values.len() == template.columns),
+            "columns of {}",
+            template.head
+        );
+        match self.dialect {
+            Dialect::Postgres => self.insert_lists(template, rows),
+            Dialect::Sqlite => self.insert_rows(template, rows),
+        }
+    }
+
+    fn insert_lists(&self, template: &InsertTemplate, rows: Vec<RowValues>) -> Statement {
+        let sql = self.insert_text(template, 0, |text| {
+            text.push_str(" SELECT * FROM unnest");
+            push_rows(text, 1, template.columns);
+            template.columns
+        });
+        let types: Vec<_> = rows.first().map_or_else(Vec::new, RowValues::array_types);
+        self.statement(sql, lists(types, rows), true)
+    }
+
+    fn insert_rows(&self, template: &InsertTemplate, rows: Vec<RowValues>) -> Statement {
         let (count, columns) = (rows.len(), template.columns);
-        let (head, tail) = (template.head.as_ptr(), template.tail.as_ptr());
-        let sql = self.kept((head.addr(), tail.addr(), count), || {
-            let mut text = self.render(template.head);
+        let sql = self.insert_text(template, count, |text| {
             text.push_str(" VALUES ");
-            push_rows(&mut text, count, columns);
-            text.push(' ');
-            push_numbered(&mut text, &self.render(template.tail), count * columns);
-            text
+            push_rows(text, count, columns);
+            count * columns
         });
         let mut values = Vec::with_capacity(count * columns);
-        for row in rows {
-            debug_assert_eq!(row.values.len(), columns, "columns of {}", template.head);
-            values.extend(row.values);
-        }
+        values.extend(rows.into_iter().flat_map(|row| row.values));
         self.statement(sql, values, true)
+    }
+
+    /// The text of an insert; `push` adds the rows and says how many values they are.
+    fn insert_text(
+        &self,
+        template: &InsertTemplate,
+        count: usize,
+        push: impl FnOnce(&mut String) -> usize,
+    ) -> Arc<str> {
+        let (head, tail) = (template.head.as_ptr(), template.tail.as_ptr());
+        self.kept((head.addr(), tail.addr(), count), || {
+            let mut text = self.render(template.head);
+            let values = push(&mut text);
+            text.push(' ');
+            push_numbered(&mut text, &self.render(template.tail), values);
+            text
+        })
     }
 
     /// A statement that sea-query built.
@@ -354,6 +379,22 @@ impl Statements {
             sql.replace(&format!("{{{name}}}"), &table)
         })
     }
+}
+
+/// The values of rows as a list per column.
+fn lists(types: impl IntoIterator<Item = ArrayType>, rows: Vec<RowValues>) -> Vec<Value> {
+    let mut lists: Vec<(ArrayType, Vec<Value>)> = types
+        .into_iter()
+        .map(|of| (of, Vec::with_capacity(rows.len())))
+        .collect();
+    for row in rows {
+        debug_assert_eq!(row.values.len(), lists.len(), "columns of a row");
+        for ((_, list), value) in lists.iter_mut().zip(row.values) {
+            list.push(value);
+        }
+    }
+    let list = |(of, list)| Value::Array(of, Some(Box::new(list)));
+    lists.into_iter().map(list).collect()
 }
 
 fn push_rows(text: &mut String, rows: usize, columns: usize) {
@@ -424,6 +465,31 @@ mod tests {
             &statements.insert(&template, rows()).sql
         ));
     }
+
+    #[test]
+    fn postgresql_gets_one_text_for_any_number_of_rows() {
+        let template = InsertTemplate {
+            head: "INSERT INTO {keys} (a, b)",
+            columns: 2,
+            tail: "RETURNING a = $+1",
+        };
+        let statements = statements(Dialect::Postgres);
+        let row = || statements.row().bind(1_i64).bind(None::<&str>);
+        let statement = statements.insert(&template, vec![row(), row()]);
+        assert_eq!(
+            &*statement.sql,
+            "INSERT INTO acme_keys (a, b) SELECT * FROM unnest($1, $2) RETURNING a = $3"
+        );
+        let list = |of, value: Value| Value::Array(of, Some(Box::new(vec![value; 2])));
+        let numbers = list(ArrayType::BigInt, Value::from(1_i64));
+        let texts = list(ArrayType::String, Value::String(None));
+        assert_eq!(statement.values, [numbers, texts]);
+        assert!(Arc::ptr_eq(
+            &statement.sql,
+            &statements.insert(&template, vec![row()]).sql
+        ));
+    }
+
     #[test]
     fn values_of_the_tail_are_numbered_behind_the_rows() {
         let template = InsertTemplate {
@@ -431,7 +497,7 @@ mod tests {
             columns: 1,
             tail: "RETURNING a = $+1, a = $+12",
         };
-        let statements = statements(Dialect::Postgres);
+        let statements = statements(Dialect::Sqlite);
         let rows = vec![statements.row().bind(1_i64), statements.row().bind(2_i64)];
         assert_eq!(
             &*statements.insert(&template, rows).sql,

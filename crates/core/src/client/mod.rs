@@ -176,6 +176,8 @@ impl IntegrationClient {
     /// [`log_counts`](Self::log_counts) then says how many are lost.
     pub async fn shutdown(&self) {
         self.shared.background.drain().await;
+        let rests = self.shared.locals.take_rests();
+        self.shared.give_back(&rests).await;
         self.shared.cache.flush().await;
         self.shared.recorder.drain().await;
         self.shared.events.drain().await;

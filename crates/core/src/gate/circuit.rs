@@ -135,6 +135,9 @@ pub struct CircuitOutcome {
     pub probe: Option<Uid>,
     /// What happened.
     pub verdict: CircuitVerdict,
+    /// Attempts of the same epoch before this one that were answered, and that nobody was told of.
+    /// They count for a rate and say nothing about a row of outages.
+    pub answered_before: u32,
     /// When.
     pub now: DateTime<Utc>,
 }
@@ -311,7 +314,8 @@ impl CircuitState {
                 minimum_requests,
             } => {
                 self.roll(window, outcome.now);
-                self.window.total = self.window.total.saturating_add(1);
+                let attempts = outcome.answered_before.saturating_add(1);
+                self.window.total = self.window.total.saturating_add(attempts);
                 self.window.outages = self.window.outages.saturating_add(u32::from(outage));
                 let total = u64::from(self.window.total) + u64::from(self.previous.total);
                 let outages = u64::from(self.window.outages) + u64::from(self.previous.outages);

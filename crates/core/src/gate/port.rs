@@ -41,8 +41,11 @@ pub struct AdmitRequest {
     pub circuit: CircuitPolicy,
     /// Every budget it counts against.
     pub budgets: Vec<Budget>,
-    /// How many calls to admit at once, if there are plenty.
+    /// How many calls wait to be admitted, at least one.
     pub permits: u32,
+    /// How many more are expected soon. They are admitted with the others only where that takes a
+    /// small part of what remains.
+    pub ahead: u32,
     /// How urgent it is.
     pub lane: Lane,
     /// Minted for this call; names it should it be the probe.

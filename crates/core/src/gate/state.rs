@@ -78,11 +78,11 @@ impl GateState {
         let budgets: Vec<&Budget> =
             overriding.map_or_else(|| request.budgets.iter().collect(), |budget| vec![budget]);
         // A probe is one call, not a block of them.
-        let wanted = match passage {
-            Passage::PassAsProbe => 1,
-            Passage::Pass | Passage::Reject { .. } => request.permits.max(1),
+        let (waiting, ahead) = match passage {
+            Passage::PassAsProbe => (1, 0),
+            Passage::Pass | Passage::Reject { .. } => (request.permits.max(1), request.ahead),
         };
-        let permits = match self.permits(request, wanted, &budgets) {
+        let permits = match self.permits(request, waiting, ahead, &budgets) {
             Ok(permits) => permits,
             Err(limited) => return (limited, None),
         };
@@ -114,15 +114,17 @@ impl GateState {
     /// How many calls may be taken, at least one, or which budget refuses.
     ///
     /// A block is at most a sixteenth of what remains; below 32 remaining each admission is its
-    /// own.
+    /// own. What nobody waits for yet is at most 1 in 256 of what remains, so that others, who
+    /// cannot have it while its holder is idle, hardly miss it.
     fn permits(
         &mut self,
         request: &AdmitRequest,
-        wanted: u32,
+        waiting: u32,
+        ahead: u32,
         budgets: &[&Budget],
     ) -> Result<u32, Admission> {
         let now = request.now;
-        let mut permits = wanted;
+        let mut permits = waiting.saturating_add(ahead);
         for budget in budgets {
             let used = self.budgets.entry(budget.usage_key()).or_default();
             let remaining = used.remaining(budget, request.lane, now);
@@ -133,7 +135,8 @@ impl GateState {
                 });
             }
             let block = if remaining < 32 { 1 } else { remaining / 16 };
-            permits = permits.min(block);
+            let with_ahead = waiting.saturating_add(ahead.min(remaining / 256));
+            permits = permits.min(with_ahead).min(block);
         }
         Ok(permits)
     }
@@ -208,6 +211,7 @@ mod tests {
             circuit: policy(),
             budgets,
             permits,
+            ahead: 0,
             lane: Lane::Interactive,
             token: Uid::from_bits(token),
             now: at(now),
@@ -225,6 +229,7 @@ mod tests {
             epoch,
             probe,
             verdict,
+            answered_before: 0,
             now: at(now),
         }
     }
@@ -253,6 +258,26 @@ mod tests {
             ),
             "{admission:?}"
         );
+    }
+
+    // W-RL-1: what nobody waits for is taken only where there is plenty.
+    #[test]
+    fn little_is_taken_ahead_and_nothing_where_little_remains() {
+        let given = |limit, permits, ahead| {
+            let budget = Budget::fixed("minute", limit, 60).unwrap();
+            let asked = AdmitRequest {
+                ahead,
+                ..request(vec![budget], permits, 1, 10)
+            };
+            match GateState::default().admit(&asked, None, None).0 {
+                Admission::Admitted { permits, .. } => permits,
+                refused => panic!("{refused:?}"),
+            }
+        };
+        assert_eq!(given(255, 3, 100), 3);
+        assert_eq!(given(5_120, 3, 100), 23);
+        assert_eq!(given(5_120, 310, 100), 320);
+        assert_eq!(given(1_000_000, 3, 100), 103);
     }
 
     // RL-11
@@ -334,7 +359,7 @@ mod tests {
         fn no_window_ever_exceeds_its_limit(
             limit in 1_u32..100,
             sliding: bool,
-            asks in prop::collection::vec((1_u32..20, 0_i64..25), 1..80),
+            asks in prop::collection::vec((1_u32..20, 0_u32..20, 0_i64..25), 1..80),
         ) {
             let per_minute = Budget::fixed("minute", limit, 60).unwrap();
             let per_minute = if sliding { per_minute.sliding() } else { per_minute };
@@ -342,13 +367,14 @@ mod tests {
             let mut gate = GateState::default();
             let mut taken: BTreeMap<(i64, i64), u32> = BTreeMap::new();
             let mut now = 0;
-            for (permits, wait) in asks {
+            for (permits, ahead, wait) in asks {
                 now += wait;
                 let budgets = vec![per_minute.clone(), per_ten.clone()];
-                let (admission, _) = gate.admit(&request(budgets, permits, 1, now), None, None);
+                let asked = AdmitRequest { ahead, ..request(budgets, permits, 1, now) };
+                let (admission, _) = gate.admit(&asked, None, None);
                 match admission {
                     Admission::Admitted { permits: given, .. } => {
-                        prop_assert!((1..=permits).contains(&given));
+                        prop_assert!((1..=permits + ahead).contains(&given));
                         for window in [60, 10] {
                             let start = at(now).timestamp() / window;
                             *taken.entry((window, start)).or_default() += given;

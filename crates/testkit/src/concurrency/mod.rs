@@ -270,6 +270,7 @@ fn asking(integration_id: IntegrationId, budgets: Vec<Budget>, now: i64) -> Admi
         circuit: opens_after(1),
         budgets,
         permits: 1,
+        ahead: 0,
         lane: Lane::Interactive,
         token: uid(),
         now: at(now),

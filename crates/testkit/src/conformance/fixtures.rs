@@ -286,6 +286,7 @@ pub fn circuit_outage(threshold: u32, epoch: u64) -> CircuitOutcome {
         epoch,
         probe: None,
         verdict: CircuitVerdict::Outage,
+        answered_before: 0,
         now: at(0),
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn request(
         circuit: opens_after(2),
         budgets,
         permits: 1,
+        ahead: 0,
         lane: Lane::Interactive,
         token: uid(),
         now: at(now),

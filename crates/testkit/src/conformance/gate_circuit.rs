@@ -66,6 +66,7 @@ fn probe_outcome((epoch, token): (u64, Uid), verdict: CircuitVerdict, now: i64) 
         epoch,
         probe: Some(token),
         verdict,
+        answered_before: 0,
         now: at(now),
     }
 }

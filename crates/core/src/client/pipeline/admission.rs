@@ -1,19 +1,20 @@
 //! Admission: circuit, pauses and budgets, asked for by all callers of a process together.
 //!
 //! Callers stand in line; one task per integration asks the gate for as many permits as there are
-//! callers waiting, and hands them out. So under load one round trip admits many, nothing is
-//! taken that nobody is waiting for, and a caller that went away gives its permit back.
+//! callers waiting, and hands them out. So under load one round trip admits many, and a caller that
+//! went away gives its permit back. Where budgets are large, some permits are taken
+//! [ahead](super::ahead).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::{local::Local, permit::Permit};
+use super::{ahead::Block, local::Local, permit::Permit};
 use crate::{
     client::{CallError, CallErrorKind, Shared},
     entropy::EntropyExt as _,
-    gate::{Admission, AdmitRequest, Budget, Lane, Standing},
+    gate::{Admission, AdmitRequest, Budget, GateReturn, Lane, Standing},
     id::IntegrationId,
     integration::{HealthStatus, Refusal, Scope},
     store::StoreError,
@@ -178,9 +179,13 @@ impl Shared {
             let (none, now) = (Arc::clone(&line.budgets), self.ports.clock.now());
             return Ok(Permit::new(self, id, none, epoch, None, now));
         }
+        let (now, read_now) = (self.ports.clock.now(), self.ports.clock.monotonic());
         let (answer, waiting) = oneshot::channel();
         let begin = {
             let mut memory = local.memory();
+            if let Some(block) = memory.ahead.take(line, now, read_now) {
+                return Ok(self.permit_of(id, block));
+            }
             memory.lines.enter(line, answer);
             !std::mem::replace(&mut memory.lines.served, true)
         };
@@ -208,6 +213,45 @@ impl Shared {
         }
     }
 
+    /// A permit of those taken in advance.
+    fn permit_of(self: &Arc<Self>, id: IntegrationId, block: &Block) -> Permit {
+        let budgets = Arc::clone(&block.budgets);
+        Permit::new(self, id, budgets, block.epoch, None, block.admitted_at)
+    }
+
+    /// Hands out what was taken in advance to those who came while it was asked for.
+    fn serve_ahead(
+        self: &Arc<Self>,
+        id: IntegrationId,
+        local: &Local,
+        line: &Line,
+        waiters: &mut VecDeque<Waiter>,
+    ) {
+        let (now, read_now) = (self.ports.clock.now(), self.ports.clock.monotonic());
+        while !waiters.is_empty() {
+            let mut memory = local.memory();
+            let Some(block) = memory.ahead.take(line, now, read_now) else {
+                return;
+            };
+            let permit = self.permit_of(id, block);
+            drop(memory);
+            if let Some(waiter) = waiters.pop_front() {
+                // Whoever left gives the permit back by dropping it.
+                let _ = waiter.send(Ok(permit));
+            }
+        }
+    }
+
+    /// Gives back what was admitted in advance and not used.
+    pub(in crate::client) async fn give_back(&self, rests: &[GateReturn]) {
+        if rests.is_empty() {
+            return;
+        }
+        if let Err(error) = self.ports.gate.give_back(rests).await {
+            tracing::warn!(%error, "permits that were not used could not be given back");
+        }
+    }
+
     /// Asks the gate once and hands out what it gave; those for whom it was not enough.
     async fn ask_for(
         self: &Arc<Self>,
@@ -218,15 +262,22 @@ impl Shared {
     ) -> VecDeque<Waiter> {
         let clock = &self.ports.clock;
         let (now, read_at) = (clock.now(), clock.monotonic());
+        self.serve_ahead(id, local, line, &mut waiters);
+        if waiters.is_empty() {
+            return waiters;
+        }
         let Ok(token) = self.keys.entropy.uid() else {
             return answer_all(waiters, &Denied::Entropy);
         };
+        let (ahead, rests) = local.memory().ahead.ask(id, line, now, read_at);
+        self.give_back(&rests).await;
         let request = AdmitRequest {
             integration_id: id,
             scope: line.scope.clone(),
             circuit: self.circuit,
             budgets: line.budgets.to_vec(),
             permits: u32::try_from(waiters.len()).unwrap_or(u32::MAX),
+            ahead,
             lane: line.lane,
             token,
             now,
@@ -244,24 +295,33 @@ impl Shared {
         match admitted.admission {
             Admission::Admitted {
                 permits,
+                window_end,
                 budgets,
                 epoch,
                 probe,
-                ..
             } => {
                 if budgets.is_empty() && probe.is_none() && refusal.is_none() {
                     local.remember_closed(epoch, read_at);
                 }
                 let budgets: Arc<[Budget]> = budgets.into();
-                for _ in 0..permits {
+                let now_served = waiters.len().min(permits as usize);
+                for waiter in waiters.drain(..now_served) {
                     let permit = Permit::new(self, id, Arc::clone(&budgets), epoch, probe, now);
-                    let Some(waiter) = waiters.pop_front() else {
-                        break;
-                    };
                     // Whoever left, or is refused, gives the permit back by dropping it.
                     let answer = refusal.map_or(Ok(permit), |why| Err(Denied::Refused(why)));
                     let _ = waiter.send(answer);
                 }
+                let block = Block {
+                    line: line.clone(),
+                    budgets,
+                    epoch,
+                    admitted_at: now,
+                    window_end,
+                    read_at: refusal.is_none().then_some(read_at),
+                    given: permits,
+                    left: permits.saturating_sub(u32::try_from(now_served).unwrap_or(u32::MAX)),
+                };
+                local.memory().ahead.keep(block);
                 waiters
             }
             Admission::Limited { retry_at, budget } => {

@@ -78,9 +78,10 @@ impl<'a> Begun<'a> {
         let course = self.course;
         let (shared, connection) = (Arc::clone(&course.shared), Arc::clone(&course.connection));
         let held = course.held.clone();
-        let now = shared.ports.clock.now();
-        let took = shared.ports.clock.monotonic().saturating_sub(self.started);
+        let (now, monotonic) = (shared.ports.clock.now(), shared.ports.clock.monotonic());
+        let took = monotonic.saturating_sub(self.started);
         let circuit = self.debt.outcome(&shared, verdict(&finding), now);
+        let circuit = course.local.memory().tally.tell(circuit, monotonic);
         let is_free = finding.status == Some(304) && not_modified_is_free(&connection);
         let refund = is_free.then(|| self.debt.refund(connection.integration.id));
         let pause = finding.pace.pause(finding.class.as_ref());
@@ -107,7 +108,7 @@ impl<'a> Begun<'a> {
             let id = connection.integration.id;
             let settlement = Settlement {
                 row,
-                circuit: Some(circuit),
+                circuit,
                 completion,
                 mode,
             };

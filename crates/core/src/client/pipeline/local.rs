@@ -9,16 +9,16 @@ use std::{
     time::Duration,
 };
 
-use super::{admission::Lines, retry_budget::RetryBudget};
+use super::{admission::Lines, ahead::Ahead, retry_budget::RetryBudget, tally::Tally};
 use crate::{
     client::connection::Connection,
-    gate::Standing,
+    gate::{GateReturn, Standing},
     id::{IntegrationId, Uid},
     integration::IntegrationRef,
 };
 
 /// How long what was read is believed.
-const BELIEVED: Duration = Duration::from_secs(1);
+pub(super) const BELIEVED: Duration = Duration::from_secs(1);
 
 /// Integrations above which those nobody uses are forgotten.
 const MANY: usize = 4096;
@@ -48,6 +48,8 @@ pub(super) struct Memory {
     closed: Option<Closed>,
     pub(super) retries: RetryBudget,
     pub(super) lines: Lines,
+    pub(super) ahead: Ahead,
+    pub(super) tally: Tally,
     used_at: Duration,
 }
 
@@ -110,6 +112,13 @@ impl Locals {
         });
     }
 
+    /// Takes what was admitted in advance and not used, of all integrations.
+    pub(in crate::client) fn take_rests(&self) -> Vec<GateReturn> {
+        let known = self.known();
+        let rests = |(id, local): (&IntegrationId, &Arc<Local>)| local.memory().ahead.take_rests(*id);
+        known.by_id.iter().flat_map(rests).collect()
+    }
+
     /// Forgets what was read of an integration, because it was changed.
     pub(in crate::client) fn forget(&self, id: IntegrationId) {
         let local = self.known().by_id.get(&id).cloned();
@@ -141,6 +150,7 @@ impl Local {
         let mut memory = self.memory();
         memory.copy = None;
         memory.closed = None;
+        memory.ahead.distrust();
     }
 
     /// The epoch of the circuit, where it was closed within the last second.

@@ -11,6 +11,7 @@
 //! is decided of an attempt is decided before anything is written.
 
 mod admission;
+mod ahead;
 mod backoff;
 mod begun;
 mod limits;
@@ -21,6 +22,7 @@ mod permit;
 mod reservation;
 mod retry;
 mod retry_budget;
+mod tally;
 mod unknown;
 
 use std::{pin::pin, sync::Arc};

@@ -114,6 +114,7 @@ impl Debt {
             epoch: self.epoch,
             probe: self.probe,
             verdict,
+            answered_before: 0,
             now,
         }
     }
