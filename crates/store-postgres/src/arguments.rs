@@ -5,7 +5,11 @@
 use chrono::{DateTime, Utc};
 use sea_query::{ArrayType, Value};
 use serde_json::Value as Json;
-use sqlx::{Arguments as _, Postgres, Type, encode::Encode, postgres::{PgArguments, PgHasArrayType}};
+use sqlx::{
+    Arguments as _, Postgres, Type,
+    encode::Encode,
+    postgres::{PgArguments, PgHasArrayType},
+};
 
 /// Why values cannot be sent.
 type Unsendable = Box<dyn std::error::Error + Send + Sync>;
@@ -91,5 +95,9 @@ where
 
 /// Says what type it was, never the value.
 fn unknown(value: &Value) -> Unsendable {
-    format!("a value of type {:?} is in no statement", value.array_type()).into()
+    format!(
+        "a value of type {:?} is in no statement",
+        value.array_type()
+    )
+    .into()
 }

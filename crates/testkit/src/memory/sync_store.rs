@@ -128,7 +128,7 @@ impl SyncStore for MemoryStore {
     }
 
     async fn sweep_records(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
-        sync_sweep::sweep(&mut self.lock(), sweep)
+        Ok(sync_sweep::sweep(&mut self.lock(), sweep))
     }
 
     async fn set_cursor(

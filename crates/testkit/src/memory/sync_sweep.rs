@@ -4,7 +4,6 @@ use std::ops::Bound;
 
 use integrations_core::{
     id::SyncItemId,
-    store::StoreError,
     sync::{
         RunState, Sweep, Swept, SyncRun,
         protocol::{RecordKey, SweepPlan, Unseen, is_unseen, plan_sweep},
@@ -18,14 +17,14 @@ use super::{
     sync_runs::is_present_fence,
 };
 
-pub(super) fn sweep(state: &mut State, sweep: &Sweep) -> Result<Swept, StoreError> {
+pub(super) fn sweep(state: &mut State, sweep: &Sweep) -> Swept {
     let run = state.runs.get(sweep.run_id.0).filter(|run| {
         run.state == RunState::Running
             && !run.enumerated
             && is_present_fence(state, run.integration_id, sweep.fence)
     });
     let Some(run) = run.cloned() else {
-        return Ok(Swept::FenceLost);
+        return Swept::FenceLost;
     };
     let (unseen, last) = part(state, &run, sweep);
     let ids = state.items.allocate(sweep.limit as usize);
@@ -41,7 +40,7 @@ pub(super) fn sweep(state: &mut State, sweep: &Sweep) -> Result<Swept, StoreErro
         finalisable: plan.run.is_finalisable(),
     };
     write(state, &page, plan);
-    Ok(swept)
+    swept
 }
 
 /// The next records: those that were not seen, and the last of all, if there may be more.

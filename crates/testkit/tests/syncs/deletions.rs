@@ -27,8 +27,8 @@ async fn synced() -> (World, Told) {
             Ok(Handled::Done)
         }
     });
-    let handled = |builder: SyncEngineBuilder| builder.handler("issue.deleted", handler);
-    let world = World::with(&["issues"], handled).await;
+    let deletions = |builder: SyncEngineBuilder| builder.handler("issue.deleted", handler);
+    let world = World::with(&["issues"], deletions).await;
     world
         .feed
         .stream("issues", |stream| stream.exhaustive = true);

@@ -113,6 +113,9 @@ impl Ahead {
 
     /// Takes all that is left.
     pub(super) fn take_rests(&mut self, id: IntegrationId) -> Vec<GateReturn> {
-        self.0.drain(..).filter_map(|block| block.rest(id)).collect()
+        self.0
+            .drain(..)
+            .filter_map(|block| block.rest(id))
+            .collect()
     }
 }

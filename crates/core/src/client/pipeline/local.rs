@@ -115,7 +115,8 @@ impl Locals {
     /// Takes what was admitted in advance and not used, of all integrations.
     pub(in crate::client) fn take_rests(&self) -> Vec<GateReturn> {
         let known = self.known();
-        let rests = |(id, local): (&IntegrationId, &Arc<Local>)| local.memory().ahead.take_rests(*id);
+        let rests =
+            |(id, local): (&IntegrationId, &Arc<Local>)| local.memory().ahead.take_rests(*id);
         known.by_id.iter().flat_map(rests).collect()
     }
 
