@@ -220,6 +220,7 @@ create table {{prefix}}_sync_runs (
     sorted boolean not null default false,
     reached text collate "C",
     covered text collate "C",
+    next_cursor jsonb,
     items_open bigint not null default 0,
     items_total bigint not null default 0,
     items_succeeded bigint not null default 0,

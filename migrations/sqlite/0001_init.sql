@@ -209,6 +209,7 @@ create table {{prefix}}_sync_runs (
     sorted integer not null default 0 check (sorted in (0, 1)),
     reached text,
     covered text,
+    next_cursor text check (next_cursor is null or json_valid(next_cursor)),
     items_open integer not null default 0,
     items_total integer not null default 0,
     items_succeeded integer not null default 0,

@@ -31,7 +31,7 @@ pub struct Event {
 pub enum EventKind {
     /// A new integration is stored.
     IntegrationCreated { provider: ProviderKey },
-    /// A sync came to a clean end.
+    /// The sync of an integration came to a clean end, that of all its streams, with this run.
     IntegrationSynced { run_id: SyncRunId },
     /// Health moved.
     HealthChanged {

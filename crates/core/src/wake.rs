@@ -53,6 +53,7 @@ impl WakeChannel {
 /// # }
 /// ```
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
+#[async_trait]
 pub trait Wake: Send + Sync {
     /// Says that there is work. Called after the commit that made it.
     ///
@@ -67,6 +68,10 @@ pub trait Wake: Send + Sync {
     /// since some may have been missed, and so after every interruption. It MAY be rung without a
     /// reason.
     fn listen(&self, channel: WakeChannel) -> Box<dyn WakeListener>;
+
+    /// Returns once other processes were told of every ring so far, or could not be for a second:
+    /// for a process that is about to end. By default there is nobody to tell.
+    async fn flush(&self) {}
 }
 
 /// Hears the rings of one channel.

@@ -84,7 +84,7 @@ impl PgBackend {
 
     /// Tells other processes of what is rung, until the backend is dropped.
     pub(crate) fn send_rings(&mut self) {
-        self.tasks.spawn(self.wake.sending(self.apart.clone()));
+        self.tasks.spawn(self.wake.sending());
     }
 
     async fn single(&self, pool: &AtHand<Postgres>) -> Result<Box<dyn Session + '_>, SqlError> {

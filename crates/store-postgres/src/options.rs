@@ -188,8 +188,8 @@ impl PgStoreOptions {
             (None, Prepared::Kept) => Some(options.clone()),
             (None, Prepared::Never) => None,
         };
-        let wake = PgWake::new(&self.prefix, direct);
         let apart = AtHand::keeping(self.pool(self.apart).connect_lazy_with(options));
+        let wake = PgWake::new(&self.prefix, apart.clone(), direct);
         Ok(PgBackend::new(pool, apart, self.prepared, wake))
     }
 

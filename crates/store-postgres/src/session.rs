@@ -107,6 +107,8 @@ impl<C: Held + DerefMut<Target = PgConnection> + Send> Session for Single<C> {
     async fn commit(self: Box<Self>) -> Result<(), SqlError> {
         Ok(())
     }
+
+    async fn rollback(self: Box<Self>) {}
 }
 
 /// A transaction, or a savepoint within a caller's. Dropping it rolls it back.
@@ -168,6 +170,11 @@ impl<C: Held + DerefMut<Target = PgConnection> + Send> Session for InTransaction
         self.open = false;
         self.connection.ended();
         Ok(())
+    }
+
+    async fn rollback(mut self: Box<Self>) {
+        let rolled_back = Transactions::rollback(&mut self.connection).await;
+        self.open = rolled_back.is_err();
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use integrations_core::{
     time::{Clock as _, later},
     value::TablePrefix,
@@ -30,6 +31,9 @@ use tokio::sync::Notify;
 /// The shortest time between two notifications of a process.
 const SEND_EVERY: Duration = Duration::from_millis(5);
 
+/// How long a process that ends waits for its last notification.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
 /// How long to wait after there was no connection to listen on.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
 
@@ -38,29 +42,37 @@ const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
 pub(crate) struct PgWake {
     shared: SharedWake,
     outbox: Arc<Outbox>,
+    /// What notifications are sent on.
+    pool: AtHand<Postgres>,
 }
 
 impl PgWake {
     /// Listens with `direct`, where there is such a connection.
-    pub(crate) fn new(prefix: &TablePrefix, direct: Option<PgConnectOptions>) -> Self {
+    pub(crate) fn new(
+        prefix: &TablePrefix,
+        pool: AtHand<Postgres>,
+        direct: Option<PgConnectOptions>,
+    ) -> Self {
         let outbox = Arc::new(Outbox::new(prefix));
         let names = Arc::clone(&outbox);
         let shared = SharedWake::new(move |local| match &direct {
             Some(direct) => Box::pin(relay(direct.clone(), Arc::clone(&names), local)),
             None => Box::pin(std::future::ready(())),
         });
-        Self { shared, outbox }
+        Self {
+            shared,
+            outbox,
+            pool,
+        }
     }
 
     /// Sends what is rung, until the future is dropped.
-    pub(crate) fn sending(
-        &self,
-        pool: AtHand<Postgres>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        send(Arc::clone(&self.outbox), pool)
+    pub(crate) fn sending(&self) -> impl Future<Output = ()> + Send + use<> {
+        send(Arc::clone(&self.outbox), self.pool.clone())
     }
 }
 
+#[async_trait]
 impl Wake for PgWake {
     fn ring(&self, channel: WakeChannel) {
         self.shared.ring(channel);
@@ -69,6 +81,17 @@ impl Wake for PgWake {
 
     fn listen(&self, channel: WakeChannel) -> Box<dyn WakeListener> {
         self.shared.listen(channel)
+    }
+
+    async fn flush(&self) {
+        let clock = SystemClock::new();
+        let limit = later(clock.now(), FLUSH_LIMIT);
+        tokio::select! {
+            () = self.outbox.send(&self.pool) => {}
+            () = clock.sleep_until(limit) => {
+                tracing::debug!("other processes were perhaps not told of new work");
+            }
+        }
     }
 }
 
@@ -81,6 +104,8 @@ struct Outbox {
     sender: String,
     waiting: Mutex<Vec<WakeChannel>>,
     filled: Notify,
+    /// Held while a notification is under way.
+    sending: tokio::sync::Mutex<()>,
 }
 
 impl Outbox {
@@ -91,6 +116,7 @@ impl Outbox {
             sender: format!("{:016x}", RandomState::new().build_hasher().finish()),
             waiting: Mutex::default(),
             filled: Notify::new(),
+            sending: tokio::sync::Mutex::default(),
         }
     }
 
@@ -102,15 +128,21 @@ impl Outbox {
         }
     }
 
-    /// What was put since, once there is something.
-    async fn take(&self) -> Vec<WakeChannel> {
-        loop {
-            self.filled.notified().await;
-            let taken =
-                mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            if !taken.is_empty() {
-                return taken;
-            }
+    /// What was put since.
+    fn take(&self) -> Vec<WakeChannel> {
+        mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sends what was put, behind what is being sent.
+    async fn send(&self, pool: &AtHand<Postgres>) {
+        let _sending = self.sending.lock().await;
+        let channels = self.take();
+        if channels.is_empty() {
+            return;
+        }
+        let sent = notify(pool, &self.topic, self.payload(&channels));
+        if let Err(error) = sent.await {
+            tracing::debug!(?error, "other processes were not told of new work");
         }
     }
 
@@ -134,11 +166,8 @@ impl Outbox {
 async fn send(outbox: Arc<Outbox>, pool: AtHand<Postgres>) {
     let clock = SystemClock::new();
     loop {
-        let channels = outbox.take().await;
-        let sent = notify(&pool, &outbox.topic, outbox.payload(&channels));
-        if let Err(error) = sent.await {
-            tracing::debug!(?error, "other processes were not told of new work");
-        }
+        outbox.filled.notified().await;
+        outbox.send(&pool).await;
         clock.sleep_until(later(clock.now(), SEND_EVERY)).await;
     }
 }
@@ -212,15 +241,13 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn rings_wait_together() {
+    #[test]
+    fn rings_wait_together() {
         let outbox = Outbox::new(&TablePrefix::default());
         outbox.put(WakeChannel::Items);
         outbox.put(WakeChannel::Syncs);
         outbox.put(WakeChannel::Items);
-        assert_eq!(
-            outbox.take().await,
-            [WakeChannel::Items, WakeChannel::Syncs]
-        );
+        assert_eq!(outbox.take(), [WakeChannel::Items, WakeChannel::Syncs]);
+        assert_eq!(outbox.take(), []);
     }
 }

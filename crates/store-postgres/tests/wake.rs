@@ -61,6 +61,27 @@ async fn many_rings_are_few_notifications() {
     assert!(notifications < 1_000, "{notifications}");
 }
 
+// A process that enumerates once and ends has told those who wait for its items.
+#[tokio::test]
+async fn a_ring_is_sent_before_its_store_goes_away() {
+    let scratch = Scratch::new();
+    let ringing = scratch.store().await;
+    let mut server = PgListener::connect(&scratch.url).await.unwrap();
+    let topic = format!("{}_wake", scratch.prefix);
+    server.listen(&topic).await.unwrap();
+
+    for channel in WakeChannel::ALL {
+        ringing.ring(channel);
+        ringing.flush().await;
+    }
+    drop(ringing);
+
+    for channel in WakeChannel::ALL {
+        let heard = timeout(PATIENCE, server.recv()).await.unwrap().unwrap();
+        assert!(heard.payload().ends_with(channel.name()), "{heard:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_connection_is_made_again() {
     let scratch = Scratch::new();

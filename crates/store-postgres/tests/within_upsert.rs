@@ -161,7 +161,7 @@ fn created(done: &[Upserted]) -> usize {
     done.iter().filter(is_new).count()
 }
 
-// INV-13, W-MAP-2
+// MAP-06, MAP-07, INV-13, W-MAP-2
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn upserts_at_once_make_one_entity_that_shows_the_newest_version() {
     let app = App::new().await;
@@ -203,7 +203,7 @@ async fn a_mapping_whose_entity_is_gone_heals_once() {
     assert_eq!(mapped.as_ref(), Some(entity));
 }
 
-// INV-13: entity and mapping are one commit
+// L-MAP-2, INV-13: entity and mapping are one commit
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_leaves_neither_entity_nor_mapping() {
     let app = App::new().await;

@@ -34,6 +34,10 @@ pub trait Session: Send {
     ///
     /// Returns a [`SqlError`] when it is not certain that the transaction was committed.
     async fn commit(self: Box<Self>) -> Result<(), SqlError>;
+
+    /// Rolls a transaction back and waits for it; does nothing for a plain connection. One that
+    /// cannot be rolled back ends with its connection.
+    async fn rollback(self: Box<Self>);
 }
 
 /// A lock by a number, which all who use it know, until a transaction ends. The one writer of

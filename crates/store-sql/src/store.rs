@@ -8,7 +8,7 @@ use integrations_core::{
 };
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Session},
     error::SqlError,
     ids::IdBlocks,
     ports::Rotation,
@@ -108,6 +108,22 @@ pub(crate) use retrying;
 pub(crate) fn may_try_again(error: &SqlError, tries: &mut u32) -> bool {
     *tries += 1;
     error.is_transient() && *tries < MAX_TRIES
+}
+
+/// Ends a transaction before what was done in it is answered: with a commit, or where it failed
+/// with a rollback.
+///
+/// One that is dropped is rolled back later, and until then claims pass over the rows it has
+/// locked. So work over a transaction is given it by reference, and its caller ends it here.
+pub(crate) async fn ended<R>(
+    session: Box<dyn Session + '_>,
+    work: Result<R, SqlError>,
+) -> Result<R, SqlError> {
+    match work {
+        Ok(_) => session.commit().await?,
+        Err(_) => session.rollback().await,
+    }
+    work
 }
 
 /// The work of one batch, for [`bisect`].

@@ -77,6 +77,7 @@ on_both! {
     syncs::a_file as a_sync_delivers_to_a_file_and_then_only_what_changed,
     syncs::standard_output as a_sync_delivers_to_standard_output,
     syncs::workers as workers_deliver_what_was_enumerated_and_drain_when_stopped,
+    syncs::listening as a_worker_that_listens_tells_how_it_is,
     syncs::poison as a_poison_item_holds_the_cursor_until_it_is_retried,
     syncs::skipping as a_skipped_item_lets_the_cursor_go,
     syncs::no_overlap as one_integration_is_never_synced_twice_at_once,

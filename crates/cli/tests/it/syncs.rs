@@ -1,10 +1,15 @@
 //! Syncs from outside: commands, sinks, and what holds a cursor.
 
-use std::{collections::BTreeSet, process::Stdio};
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
 use serde_json::Value as Json;
 
 use crate::{
+    server::send,
     sink_server::{SECRET, SinkServer},
     world::{Kind, World},
 };
@@ -97,6 +102,42 @@ pub(crate) async fn workers(kind: Kind) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("items delivered"), "{said}");
+    let lines = world.lines("out.ndjson");
+    assert_eq!(numbers(&lines).len(), world.twin.issue_count());
+}
+
+// CONTRACT: `--listen` serves `/health/*` and `/metrics`
+pub(crate) async fn listening(kind: Kind) {
+    let (world, id) = World::installed(kind).await;
+    world.run(&["sync", &id, "--stream", "issues"]).ok();
+    let args = [
+        "worker",
+        "--sink",
+        "ndjson:out.ndjson",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let mut worker = world.command(&args).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(worker.stderr.take().unwrap()).lines();
+    let address = said
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("listening on ")?.1.trim().parse().ok())
+        .expect("it says where it listens");
+    let get = |path| send(address, "GET", path, &[], b"").unwrap();
+
+    assert_eq!(get("/health/live").status, 200);
+    let ready = get("/health/ready");
+    assert_eq!(ready.status, 200, "{ready:?}");
+    let open = "SELECT CAST(count(*) AS text) AS cell FROM {p}_sync_runs WHERE state = 'running'";
+    world.until(open, "0").await;
+    let metrics = get("/metrics");
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.body.contains("# TYPE integrations_"), "{metrics:?}");
+    assert_eq!(get("/integrations/github/webhook").status, 404);
+
+    terminate(worker.id());
+    assert!(worker.wait().unwrap().success());
     let lines = world.lines("out.ndjson");
     assert_eq!(numbers(&lines).len(), world.twin.issue_count());
 }
@@ -207,8 +248,10 @@ pub(crate) async fn no_overlap(kind: Kind) {
             .await;
         // A round asks at least once.
         world.twin.wait_for_requests(seen + 1).await;
+        // The end of an open run sets the next sync too.
         let idle = "SELECT CAST(count(*) AS text) AS cell FROM {p}s \
-                    WHERE sync_lease_holder IS NOT NULL OR next_sync_at <= created_at";
+                    WHERE sync_lease_holder IS NOT NULL OR next_sync_at <= created_at \
+                    OR EXISTS (SELECT 1 FROM {p}_sync_runs WHERE state = 'running')";
         world.until(idle, "0").await;
         seen = world.twin.requests().len();
     }

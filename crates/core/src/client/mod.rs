@@ -169,7 +169,8 @@ impl IntegrationClient {
     }
 
     /// Waits until what goes on without its caller is done, every row is written, and event sinks
-    /// have had everything. Events of later calls are dropped.
+    /// have had everything; and other processes have heard of the work there is for them. Events of
+    /// later calls are dropped.
     ///
     /// Rows that are kept because the store is away are tried once more;
     /// [`log_counts`](Self::log_counts) then says how many are lost.
@@ -180,6 +181,7 @@ impl IntegrationClient {
         self.shared.cache.flush().await;
         self.shared.recorder.drain().await;
         self.shared.events.drain().await;
+        self.ports().wake.flush().await;
     }
 }
 

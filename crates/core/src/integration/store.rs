@@ -307,8 +307,9 @@ pub trait IntegrationStore: Send + Sync {
         until: DateTime<Utc>,
     ) -> Result<bool, StoreError>;
 
-    /// Gives a sync lease back, setting `next_sync_at` where given; `false` when the fence is no
-    /// longer the present one. MUST keep the fence, so that late writes stay refused.
+    /// Gives a sync lease back, setting `next_sync_at` where given. MUST keep the fence, so that
+    /// late writes stay refused, and MUST change nothing (`false`) when the fence is no longer the
+    /// present one or the lease was given back already: the end of the sync set the next one then.
     ///
     /// # Errors
     ///

@@ -51,6 +51,18 @@ pub trait SyncStream: Send + Sync {
         StreamOrder::Unsorted
     }
 
+    /// Whether a run from the beginning tells every record there is, so that one that it does not
+    /// tell was deleted. Pages by number or offset, from which a record may slip while others come
+    /// and go, are no such thing.
+    ///
+    /// The engine then tells of each deletion by an item of the kind's
+    /// [`deletion`](ItemKind::deletion) (`issue.deleted`), with the payload `null`, after every
+    /// full run whose enumeration was complete and told no record without an id. Applications
+    /// handle or ignore that kind as any other.
+    fn is_exhaustive(&self) -> bool {
+        false
+    }
+
     /// One page.
     ///
     /// Records are read one by one: one that is not as expected is told without id and checkpoint
@@ -104,6 +116,14 @@ pub struct SyncPage {
     /// The token of the next page; `None`: this was the last. A page may be empty and not be the
     /// last.
     pub next: Option<Json>,
+    /// The cursor at which the next run begins, where only the other side can tell: a token that
+    /// stands for everything up to now. The last one that is told in a run counts. It becomes the
+    /// stream's once enumeration is complete and every item of this run and of all before it is
+    /// resolved, so one item that fails keeps the run's whole window to be read again. `None`: the
+    /// cursor follows the checkpoints, as far as they are resolved.
+    ///
+    /// Either every run of a stream that is complete tells one, or none does.
+    pub cursor: Option<Json>,
 }
 
 /// One version of one record, as a stream tells it.

@@ -1,6 +1,7 @@
 //! Syncs: runs, their items, and the records they are versions of.
 
 mod checkpoint;
+mod deletion;
 pub mod engine;
 mod item;
 pub mod protocol;
@@ -8,6 +9,7 @@ mod run;
 mod store;
 
 pub use checkpoint::{Checkpoint, CheckpointOrder};
+pub use deletion::{Sweep, Swept};
 pub use item::*;
 pub use run::*;
 pub use store::*;

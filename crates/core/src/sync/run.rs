@@ -59,13 +59,15 @@ pub struct SyncRun {
     pub enumeration_error: Option<String>,
     /// Whether it looks at everything, from the beginning.
     pub full_resync: bool,
-    /// Whether the provider promises ascending checkpoints.
+    /// Whether the provider promises ascending checkpoints, and has kept to it.
     pub sorted: bool,
     /// The greatest checkpoint it has enumerated, duplicates included.
     pub reached: Option<CheckpointOrder>,
     /// How far the stream is known completely, from this run and those before it: no version at
     /// or below lies at the other side that was not enumerated.
     pub covered: Option<CheckpointOrder>,
+    /// Where the next run begins by the provider's own word, once everything is resolved.
+    pub next_cursor: Option<Json>,
     /// What it brought.
     pub counts: RunCounts,
     /// When it began.
@@ -87,10 +89,16 @@ impl SyncRun {
         matches!(self.state, RunState::Running) && self.is_exhausted()
     }
 
+    /// Whether everything there was has been enumerated.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.enumerated && self.enumeration_error.is_none()
+    }
+
     /// Whether nothing lies between what it enumerated: it is complete, or sorted.
     #[must_use]
     pub const fn is_trusted(&self) -> bool {
-        self.sorted || (self.enumerated && self.enumeration_error.is_none())
+        self.sorted || self.is_complete()
     }
 }
 
@@ -153,6 +161,8 @@ pub struct RunPage {
     pub items: Vec<NewItem>,
     /// Where enumeration goes on.
     pub next: PageEnd,
+    /// Where the next run begins, where only the provider can tell.
+    pub cursor: Option<Json>,
     /// Now.
     pub now: DateTime<Utc>,
 }
@@ -179,6 +189,8 @@ pub enum PageAdded {
         open: i64,
         /// Nothing is open and enumeration has ended: finalise.
         finalisable: bool,
+        /// Whether the run is still sorted: the cursor may move while it is enumerated.
+        sorted: bool,
     },
     /// The sync lease went to somebody else, or the run has ended; nothing was stored.
     FenceLost,
@@ -189,25 +201,12 @@ pub enum PageAdded {
 pub struct Finalise {
     /// The run.
     pub run_id: SyncRunId,
-    /// How the cursor follows.
-    pub cursor: CursorRule,
     /// When the next sync is due, by the outcome.
     pub schedule: SyncSchedule,
     /// A record that failed in this many runs in a row is reported as stuck, once.
     pub stuck_after_runs: i16,
     /// Now.
     pub now: DateTime<Utc>,
-}
-
-/// How a cursor follows from items.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CursorRule {
-    /// As far as the stream is known completely and resolved: the greatest resolved checkpoint
-    /// strictly below every unresolved one.
-    Watermark,
-    /// What the provider reduced the checkpoints to; taken only when nothing of the stream is
-    /// unresolved, and only of the stream's latest run.
-    Reduced(Json),
 }
 
 /// When the next sync is due (SYN-35, SYN-36).
@@ -282,6 +281,9 @@ pub struct RunEnd {
     pub next_sync_at: Option<DateTime<Utc>>,
     /// Syncs in a row that were not clean.
     pub consecutive_sync_failures: i32,
+    /// Whether the sync of the integration came to a clean end with it: it was the last of its
+    /// runs, and all were clean.
+    pub synced: bool,
     /// Records that are stuck, reported for the first time.
     pub stuck: Vec<StuckRecord>,
 }

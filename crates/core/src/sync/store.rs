@@ -6,13 +6,14 @@ use serde_json::Value as Json;
 
 use super::{
     CursorMove, Finalise, Finalised, ItemClaim, ItemDecided, ItemDecision, ItemFilter, ItemSettled,
-    ItemSettlement, OpenRun, PageAdded, RunOpened, RunPage, StalenessChange, SyncItem, SyncRun,
+    ItemSettlement, OpenRun, PageAdded, RunOpened, RunPage, StalenessChange, Sweep, Swept,
+    SyncItem, SyncRun,
 };
 use crate::{
     id::{IntegrationId, SyncItemId, SyncRunId, Uid},
     integration::Scope,
     store::{Page, PageRequest, StoreError},
-    value::{ExternalId, ItemKind, StreamName},
+    value::{ItemKind, StreamName},
 };
 
 /// Runs and their items.
@@ -47,7 +48,10 @@ pub trait SyncStore: Send + Sync {
     /// - An unresolved row of an earlier run with this version MUST be queued again under this
     ///   run, with all attempts, in place of a second row; one under a live lease is left to its
     ///   worker and moves to this run.
-    /// - Every record MUST be marked as seen by this run.
+    /// - Every record MUST be marked as seen by this run; items that tell of its deletion MUST be
+    ///   let go.
+    /// - A run whose checkpoints fall, or one of whose items is refused, MUST NOT count as sorted
+    ///   from then on.
     ///
     /// # Errors
     ///
@@ -88,10 +92,15 @@ pub trait SyncStore: Send + Sync {
     /// - The cursor MUST be the greatest resolved checkpoint strictly below every unresolved one
     ///   of its stream, over all runs; it MUST only move forwards, and never beyond what complete
     ///   or sorted enumeration has covered, also when a run that ended is finalised again.
+    /// - Where the provider told a cursor, that is the one: taken as it is, of the stream's latest
+    ///   run only, once its enumeration is complete and nothing of the stream is unresolved.
     /// - `next_sync_at` MUST move, whatever the outcome, once the last unfinished run of the
     ///   integration ends; the sync lease is given back then, and the sync counts as clean if all
     ///   runs under its fence were.
     /// - A success at a newer version MUST leave no older version of the record unresolved.
+    /// - A run that had ended MUST be mended once nothing of it is open: its state and log say how
+    ///   it stands now, and where it makes the integration's latest sync a clean one, that counts as
+    ///   such from then on; `next_sync_at` stays.
     ///
     /// # Errors
     ///
@@ -188,22 +197,26 @@ pub trait SyncStore: Send + Sync {
     /// Returns a [`StoreError`] if the store failed.
     async fn waiting_kinds(&self) -> Result<Vec<(ItemKind, u64)>, StoreError>;
 
-    /// Records of a stream that the run did not see, by kind and id, behind `after`; what a full
-    /// and complete run did not see was deleted at the other side. Empty unless the run is a full
-    /// resync whose enumeration completed.
+    /// Looks at the next records of a run's stream, by kind and id, for those that the run did not
+    /// see, in one transaction. Asked of a full resync, once all that there is was told and stored,
+    /// until there are no more records; which MUST end enumeration as complete.
+    ///
+    /// - MUST refuse a fence that is not the integration's present one, a run that has ended, and
+    ///   one whose enumeration has; MUST find nothing where the run is no full resync.
+    /// - Each record that was deleted MUST have an item of its kind's
+    ///   [`deletion`](ItemKind::deletion), once for as long as it stays away; an item that failed
+    ///   MUST be queued again under this run.
+    /// - Unresolved versions of a deleted record MUST be let go, and whatever comes back of it MUST
+    ///   be news, also the version that was resolved last.
+    /// - A record with a version under a live lease MUST be left to a later run.
     ///
     /// # Errors
     ///
-    /// Returns a [`StoreError`] if the store failed.
-    async fn unseen_records(
-        &self,
-        run_id: SyncRunId,
-        after: Option<(ItemKind, ExternalId)>,
-        limit: u32,
-    ) -> Result<Vec<(ItemKind, ExternalId)>, StoreError>;
+    /// Returns a [`StoreError`]; nothing is stored then.
+    async fn sweep_records(&self, sweep: &Sweep) -> Result<Swept, StoreError>;
 
     /// Puts a cursor in place of a stream's, at an operator's word; `false` when the integration
-    /// is not within the scope.
+    /// is not within the scope. MUST NOT be led forwards by runs that were before.
     ///
     /// # Errors
     ///

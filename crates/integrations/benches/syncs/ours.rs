@@ -124,6 +124,7 @@ impl Bench {
             fence: self.fence,
             items: (first..first + items).map(item).collect(),
             next: PageEnd::Continue(1.into()),
+            cursor: None,
             now: now(),
         };
         let added = self.store.add_items(&page).await.expect("a page");

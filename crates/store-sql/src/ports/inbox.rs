@@ -23,7 +23,7 @@ use crate::{
     row::Row,
     scope::owned,
     statement::Template,
-    store::{SqlStore, bisect, retrying},
+    store::{SqlStore, retrying},
 };
 
 impl<B: OwnCommit> SqlStore<B> {
@@ -128,7 +128,7 @@ impl<B: OwnCommit> SqlStore<B> {
 #[async_trait]
 impl<B: OwnCommit> WebhookInbox for SqlStore<B> {
     async fn receive(&self, deliveries: &[NewWebhook]) -> Batch<Received> {
-        bisect(deliveries, |part| Box::pin(self.receive_part(part))).await
+        self.receive_all(deliveries).await
     }
 
     async fn claim(&self, claim: &WebhookClaim) -> Result<Vec<Webhook>, StoreError> {

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use integrations_core::{
     id::{IntegrationId, WebhookId},
-    store::StoreError,
+    store::{Batch, StoreError},
     webhook::{DuplicateReason, NewWebhook, Received},
 };
 use serde_json::{Value as Json, json};
@@ -24,7 +24,7 @@ use crate::{
     error::{SqlError, SqlErrorKind},
     row::Row,
     statement::Template,
-    store::SqlStore,
+    store::{SqlStore, bisect},
 };
 
 /// A sender, and what its deliveries are compared by.
@@ -74,95 +74,111 @@ impl Firsts {
 }
 
 impl<B: OwnCommit> SqlStore<B> {
-    /// Receives all of `deliveries`, or none.
-    pub(super) async fn receive_part(
+    pub(super) async fn receive_all(&self, deliveries: &[NewWebhook]) -> Batch<Received> {
+        let all: Vec<&NewWebhook> = deliveries.iter().collect();
+        let inserted = bisect(&all, |part| Box::pin(self.insert_firsts(part))).await?;
+        let open = all.iter().zip(&inserted);
+        let open: Vec<&NewWebhook> = open
+            .filter(|(_, inserted)| matches!(inserted, Ok(None)))
+            .map(|(new, _)| *new)
+            .collect();
+        let rest = bisect(&open, |part| Box::pin(self.receive_with_duplicates(part))).await?;
+        let mut rest = rest.into_iter();
+        let received = inserted.into_iter().map(|inserted| match inserted {
+            Ok(Some(id)) => Some(Ok(Received::New(id))),
+            Ok(None) => rest.next(),
+            Err(rejected) => Some(Err(rejected)),
+        });
+        Ok(received.flatten().collect())
+    }
+
+    async fn webhook_ids(&self, count: usize) -> Result<Vec<WebhookId>, SqlError> {
+        let ids = (self.ids).take(&self.backend, &self.statements, "webhooks", count);
+        Ok(ids.await?.into_iter().map(WebhookId).collect())
+    }
+
+    /// Inserts those that are the first of their kind as far as the index tells, and says which.
+    /// Where others have to be looked for, inserts all or none of them.
+    async fn insert_firsts(
         &self,
-        deliveries: &[NewWebhook],
-    ) -> Result<Vec<Received>, SqlError> {
+        deliveries: &[&NewWebhook],
+    ) -> Result<Vec<Option<WebhookId>>, SqlError> {
         for new in deliveries {
             fits(new).verdict()?;
         }
-        let ids = self
-            .ids
-            .take(
-                &self.backend,
-                &self.statements,
-                "webhooks",
-                deliveries.len(),
-            )
-            .await?;
-        let ids: Vec<WebhookId> = ids.into_iter().map(WebhookId).collect();
-        if may_all_be_first(deliveries) && self.insert_firsts(deliveries, &ids).await? {
-            return Ok(ids.into_iter().map(Received::New).collect());
-        }
-        self.receive_with_duplicates(deliveries, &ids).await
-    }
-
-    /// Inserts deliveries as the first of their kind, or nothing where one is not.
-    async fn insert_firsts(
-        &self,
-        deliveries: &[NewWebhook],
-        ids: &[WebhookId],
-    ) -> Result<bool, SqlError> {
+        let ids = self.webhook_ids(deliveries.len()).await?;
         let rows: Vec<_> = deliveries
             .iter()
-            .zip(ids)
-            .map(|(new, id)| (*id, new, None))
+            .zip(&ids)
+            .map(|(new, id)| (*id, *new, None))
             .collect();
-        let looks_first = deliveries.iter().any(looks_first);
-        // A single row is all or nothing by itself.
-        let mut session = if rows.len() == 1 && !looks_first {
-            self.backend.write().await?
-        } else {
-            self.backend.begin_batch(&digest_locks(deliveries)).await?
-        };
-        if looks_first {
-            let others = deliveries.iter().filter(|new| has_other_keys(new));
-            let firsts = Firsts {
-                by_key: self.find_keys(&mut *session, others).await?,
-                by_digest: self.find_digests(&mut *session, deliveries).await?,
-            };
-            if deliveries.iter().any(|new| firsts.first_of(new).is_some()) {
-                return Ok(false);
-            }
+        if !deliveries.iter().any(|new| looks_first(new)) {
+            let mut session = self.backend.write().await?;
+            let inserted = self.insert_webhooks(&mut *session, rows).await?;
+            let if_inserted = |id: WebhookId| inserted.contains(&id).then_some(id);
+            return Ok(ids.into_iter().map(if_inserted).collect());
         }
-        if self.insert_webhooks(&mut *session, rows).await? < deliveries.len() as u64 {
+        let is_done = may_all_be_first(deliveries) && self.insert_unless_known(rows).await?;
+        Ok(ids.into_iter().map(|id| is_done.then_some(id)).collect())
+    }
+
+    /// Inserts deliveries where nothing is known that is the same; whether it did.
+    async fn insert_unless_known(
+        &self,
+        rows: Vec<(WebhookId, &NewWebhook, Option<DuplicateOf>)>,
+    ) -> Result<bool, SqlError> {
+        let deliveries: Vec<&NewWebhook> = rows.iter().map(|(_, new, _)| *new).collect();
+        let locks = digest_locks(&deliveries);
+        let mut session = self.backend.begin_batch(&locks).await?;
+        let others = deliveries.iter().copied().filter(|new| has_other_keys(new));
+        let firsts = Firsts {
+            by_key: self.find_keys(&mut *session, others).await?,
+            by_digest: self.find_digests(&mut *session, &deliveries).await?,
+        };
+        if deliveries.iter().any(|new| firsts.first_of(new).is_some()) {
+            return Ok(false);
+        }
+        let inserted = self.insert_webhooks(&mut *session, rows).await?;
+        if inserted.len() < deliveries.len() {
             return Ok(false);
         }
         session.commit().await?;
         Ok(true)
     }
 
+    /// Inserts rows, but those of a kind that is there; which it did.
     async fn insert_webhooks(
         &self,
         session: &mut dyn Session,
         mut rows: Vec<(WebhookId, &NewWebhook, Option<DuplicateOf>)>,
-    ) -> Result<u64, SqlError> {
+    ) -> Result<HashSet<WebhookId>, SqlError> {
         // A common order of writes keeps two batches with the same keys from deadlocking.
         rows.sort_unstable_by_key(|(id, new, _)| {
             (&new.provider, new.integration_id, &new.dedup_key, *id)
         });
-        let mut inserted = 0;
+        let mut inserted = HashSet::new();
         for part in rows.chunks(self.statements.rows_per_insert(INSERT.columns)) {
             let values = part
                 .iter()
                 .map(|(id, new, duplicate)| self.webhook_row(*id, new, *duplicate));
-            inserted += session
-                .execute(self.insert(&INSERT, values.collect()))
-                .await?;
+            let insert = self.insert(&INSERT, values.collect());
+            for row in session.query(insert).await? {
+                inserted.insert(row.get("id")?);
+            }
         }
         Ok(inserted)
     }
 
+    /// Receives all of `deliveries`, or none.
     async fn receive_with_duplicates(
         &self,
-        deliveries: &[NewWebhook],
-        ids: &[WebhookId],
+        deliveries: &[&NewWebhook],
     ) -> Result<Vec<Received>, SqlError> {
+        let ids = self.webhook_ids(deliveries.len()).await?;
         let mut session = self.backend.begin_batch(&digest_locks(deliveries)).await?;
         let mut firsts = self.find_firsts(&mut *session, deliveries).await?;
         let (mut originals, mut duplicates) = (Vec::new(), Vec::new());
-        for (new, id) in deliveries.iter().zip(ids) {
+        for (new, id) in deliveries.iter().copied().zip(&ids) {
             if let Some(of) = firsts.first_of(new) {
                 duplicates.push((*id, new, Some(of)));
             } else {
@@ -170,8 +186,8 @@ impl<B: OwnCommit> SqlStore<B> {
                 originals.push((*id, new, None));
             }
         }
-        let expected = originals.len() as u64;
-        if self.insert_webhooks(&mut *session, originals).await? < expected {
+        let expected = originals.len();
+        if self.insert_webhooks(&mut *session, originals).await?.len() < expected {
             return Err(SqlError::new(
                 SqlErrorKind::Transient,
                 "somebody else received the same delivery at this moment",
@@ -199,10 +215,10 @@ impl<B: OwnCommit> SqlStore<B> {
     async fn find_firsts(
         &self,
         session: &mut dyn Session,
-        deliveries: &[NewWebhook],
+        deliveries: &[&NewWebhook],
     ) -> Result<Firsts, SqlError> {
         Ok(Firsts {
-            by_key: self.find_keys(session, deliveries).await?,
+            by_key: self.find_keys(session, deliveries.iter().copied()).await?,
             by_digest: self.find_digests(session, deliveries).await?,
         })
     }
@@ -247,7 +263,7 @@ impl<B: OwnCommit> SqlStore<B> {
     async fn find_digests(
         &self,
         session: &mut dyn Session,
-        deliveries: &[NewWebhook],
+        deliveries: &[&NewWebhook],
     ) -> Result<HashMap<Kind<Vec<u8>>, Vec<Receipt>>, SqlError> {
         const BY_DIGEST: Template = Template::each(
             "SELECT w.id, w.provider, w.integration_id, w.body_digest, w.created_at \
@@ -346,13 +362,13 @@ fn looks_first(new: &NewWebhook) -> bool {
 
 /// Keep receipts of the same bytes apart where no index tells the first of them: it sees no body
 /// digests, and no two digests under different keys of the ring as one.
-fn digest_locks(deliveries: &[NewWebhook]) -> Vec<NumberLock> {
+fn digest_locks(deliveries: &[&NewWebhook]) -> Vec<NumberLock> {
     let digests = (deliveries.iter())
         .filter(|new| compares_digests(new))
-        .flat_map(NewWebhook::body_digests);
+        .flat_map(|new| new.body_digests());
     let keys = (deliveries.iter())
         .filter(|new| has_other_keys(new))
-        .flat_map(NewWebhook::dedup_keys)
+        .flat_map(|new| new.dedup_keys())
         .map(str::as_bytes);
     // Digests begin with the name of their key, and differ at the end.
     let tails = digests.chain(keys).filter_map(<[u8]>::last_chunk);
@@ -368,7 +384,7 @@ fn digest_locks(deliveries: &[NewWebhook]) -> Vec<NumberLock> {
 }
 
 /// Whether none of them is a duplicate of another.
-fn may_all_be_first(deliveries: &[NewWebhook]) -> bool {
+fn may_all_be_first(deliveries: &[&NewWebhook]) -> bool {
     let (mut keys, mut digests) = (HashSet::new(), HashSet::new());
     deliveries.iter().all(|new| {
         let sender = (&new.provider, new.integration_id);

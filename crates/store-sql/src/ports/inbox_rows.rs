@@ -47,7 +47,7 @@ pub(super) const INSERT: InsertTemplate = InsertTemplate {
         updated_at)",
     columns: 22,
     tail: "ON CONFLICT (provider, coalesce(integration_id, 0), dedup_key) \
-        WHERE duplicate_of IS NULL AND dedup_key IS NOT NULL DO NOTHING",
+        WHERE duplicate_of IS NULL AND dedup_key IS NOT NULL DO NOTHING RETURNING id",
 };
 
 /// The first of a duplicate's kind, and why it is one.

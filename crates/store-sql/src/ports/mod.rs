@@ -28,6 +28,7 @@ mod sync_runs;
 mod sync_settlement;
 mod sync_state;
 mod sync_store;
+mod sync_sweep;
 mod token;
 mod wake;
 mod webhook_settlements;

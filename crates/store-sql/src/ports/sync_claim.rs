@@ -149,6 +149,8 @@ impl<B: OwnCommit> SqlStore<B> {
         };
         if due.is_empty() {
             self.rotation.drop_list();
+            // Not dropped, which would keep pages waiting for its lock a moment longer.
+            session.commit().await?;
             return Ok(Vec::new());
         }
         let (floors, is_partial) = self.rotation.floors(&due, claim);

@@ -6,10 +6,10 @@ use integrations_core::{
     integration::Scope,
     store::StoreError,
     sync::{
-        Checkpoint, CheckpointOrder, CursorMove, CursorRule, SyncRun,
+        Checkpoint, CheckpointOrder, CursorMove, SyncRun,
         protocol::{self, is_further, lowest, put_cursor},
     },
-    value::{ExternalId, ItemKind, StreamName},
+    value::StreamName,
 };
 use serde_json::Value as Json;
 
@@ -17,10 +17,9 @@ use super::sync_rows::order;
 use crate::{
     backend::{OwnCommit, Session},
     error::SqlError,
-    row::Row,
     scope::within,
     statement::Template,
-    store::SqlStore,
+    store::{SqlStore, ended},
 };
 
 /// Writes the cursors of an integration that is locked.
@@ -37,24 +36,30 @@ impl<B: OwnCommit> SqlStore<B> {
         now: DateTime<Utc>,
     ) -> Result<Option<CursorMove>, SqlError> {
         let mut session = self.backend.begin().await?;
-        let run = self.lock_run(&mut *session, run_id, fence).await?;
-        let Some(run) = run.filter(|run| run.sorted) else {
-            return Ok(None);
-        };
-        let moved = self
-            .follow(&mut *session, &run, &CursorRule::Watermark, now)
-            .await?;
-        session.commit().await?;
-        Ok(moved)
+        let moved = self.advance_within(&mut *session, run_id, fence, now).await;
+        ended(session, moved).await
     }
 
-    /// Moves the cursor of the run's stream to where `rule` puts it, if that is further on. The
+    async fn advance_within(
+        &self,
+        session: &mut dyn Session,
+        run_id: SyncRunId,
+        fence: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<CursorMove>, SqlError> {
+        let run = self.lock_run(session, run_id, fence).await?;
+        match run.filter(|run| run.sorted) {
+            None => Ok(None),
+            Some(run) => self.follow(session, &run, now).await,
+        }
+    }
+
+    /// Moves the cursor of the run's stream as far as it may go, if that is further on. The
     /// integration is locked.
     pub(super) async fn follow(
         &self,
         session: &mut dyn Session,
         run: &SyncRun,
-        rule: &CursorRule,
         now: DateTime<Utc>,
     ) -> Result<Option<CursorMove>, SqlError> {
         const CURSORS: Template =
@@ -62,13 +67,13 @@ impl<B: OwnCommit> SqlStore<B> {
         let Some((latest, covered)) = self.latest_run(session, run).await? else {
             return Ok(None);
         };
-        if !protocol::may_move_cursor(run, rule, latest == run.id) {
+        if !protocol::may_move_cursor(run, latest == run.id) {
             return Ok(None);
         }
-        let target = match rule {
-            CursorRule::Watermark => self.watermark(session, run, covered).await?,
-            CursorRule::Reduced(_) if self.has_unresolved(session, run).await? => None,
-            CursorRule::Reduced(cursor) => Some(cursor.clone()),
+        let target = match &run.next_cursor {
+            None => self.watermark(session, run, covered).await?,
+            Some(_) if self.has_unresolved(session, run).await? => None,
+            Some(cursor) => Some(cursor.clone()),
         };
         let Some(to) = target else {
             return Ok(None);
@@ -185,6 +190,22 @@ impl<B: OwnCommit> SqlStore<B> {
         cursor: &Json,
         now: DateTime<Utc>,
     ) -> Result<bool, SqlError> {
+        let mut session = self.backend.begin().await?;
+        let set = self
+            .set_cursor_within(&mut *session, integration_id, scope, stream, cursor, now)
+            .await;
+        ended(session, set).await
+    }
+
+    async fn set_cursor_within(
+        &self,
+        session: &mut dyn Session,
+        integration_id: IntegrationId,
+        scope: &Scope,
+        stream: &StreamName,
+        cursor: &Json,
+        now: DateTime<Utc>,
+    ) -> Result<bool, SqlError> {
         const LOCK: Template = Template::each(
             concat!(
                 "SELECT sync_cursor FROM {integrations} WHERE id = $1 AND removed_at IS NULL AND ",
@@ -198,10 +219,10 @@ impl<B: OwnCommit> SqlStore<B> {
         );
         // What lies behind is to be enumerated again before the cursor may pass it.
         const UNCOVER: Template = Template::both(
-            "UPDATE {sync_runs} SET covered = $3 WHERE covered > $3 AND id = \
+            "UPDATE {sync_runs} SET next_cursor = NULL, \
+             covered = CASE WHEN covered > $3 THEN $3 ELSE covered END WHERE id = \
              (SELECT max(id) FROM {sync_runs} WHERE integration_id = $1 AND stream = $2)",
         );
-        let mut session = self.backend.begin().await?;
         let lock = self.sql(&LOCK).bind(integration_id).bind_scope(scope);
         let Some(row) = session.query(lock).await?.pop() else {
             return Ok(false);
@@ -214,50 +235,13 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(cursors)
             .bind(now);
         session.execute(write).await?;
-        if let Some(checkpoint) = Checkpoint::from_json(cursor) {
-            let uncover = self
-                .sql(&UNCOVER)
-                .bind(integration_id)
-                .bind(stream)
-                .bind(&checkpoint.order());
-            session.execute(uncover).await?;
-        }
-        session.commit().await?;
+        let order = Checkpoint::from_json(cursor).map(|checkpoint| checkpoint.order());
+        let uncover = self
+            .sql(&UNCOVER)
+            .bind(integration_id)
+            .bind(stream)
+            .bind(order.as_ref());
+        session.execute(uncover).await?;
         Ok(true)
-    }
-
-    pub(super) async fn read_unseen(
-        &self,
-        run_id: SyncRunId,
-        after: Option<&(ItemKind, ExternalId)>,
-        limit: u32,
-    ) -> Result<Vec<(ItemKind, ExternalId)>, StoreError> {
-        // What a later run saw is there.
-        const UNSEEN: Template = Template::each(
-            "SELECT r.kind, r.external_id FROM {sync_runs} AS run JOIN {sync_records} AS r \
-             ON r.integration_id = run.integration_id AND r.stream = run.stream \
-             WHERE run.id = $1 AND run.full_resync AND run.enumerated \
-             AND run.enumeration_error IS NULL \
-             AND run.state IN ('running', 'success', 'partial', 'failed') \
-             AND (r.last_seen_run IS NULL OR r.last_seen_run < run.id) \
-             AND (r.kind, r.external_id) > ($2, $3) ORDER BY r.kind, r.external_id LIMIT $4",
-            "SELECT r.kind, r.external_id FROM {sync_runs} AS run CROSS JOIN {sync_records} AS r \
-             ON r.integration_id = run.integration_id AND r.stream = run.stream \
-             WHERE run.id = $1 AND run.full_resync AND run.enumerated \
-             AND run.enumeration_error IS NULL \
-             AND run.state IN ('running', 'success', 'partial', 'failed') \
-             AND (r.last_seen_run IS NULL OR r.last_seen_run < run.id) \
-             AND (r.kind, r.external_id) > ($2, $3) ORDER BY r.kind, r.external_id LIMIT $4",
-        );
-        let (kind, external_id) = after.map_or(("", ""), |(kind, id)| (kind.as_str(), id.as_str()));
-        let statement = self
-            .sql(&UNSEEN)
-            .bind(run_id)
-            .bind(kind)
-            .bind(external_id)
-            .bind(limit);
-        let rows = self.backend.read().await?.query(statement).await?;
-        let record = |row: &Row| Ok((row.parse("kind")?, row.parse("external_id")?));
-        rows.iter().map(record).collect()
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     page::Filtered,
     scope::owned,
     statement::Template,
-    store::SqlStore,
+    store::{SqlStore, ended},
 };
 
 impl<B: OwnCommit> SqlStore<B> {
@@ -34,20 +34,29 @@ impl<B: OwnCommit> SqlStore<B> {
             return Ok(Vec::new());
         };
         let mut session = self.backend.begin_batch(&[]).await?;
-        let within = self.within_scopes(&mut *session, decisions).await?;
+        let decided = self.decide_within(&mut *session, decisions, now).await;
+        ended(session, decided).await
+    }
+
+    async fn decide_within(
+        &self,
+        session: &mut dyn Session,
+        decisions: &[ItemDecision],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<ItemDecided>, SqlError> {
+        let within = self.within_scopes(session, decisions).await?;
         let ids = decisions.iter().map(|one| one.id);
-        let items = self.lock_with_versions(&mut *session, ids).await?;
+        let items = self.lock_with_versions(session, ids).await?;
         let (changes, answers) = decide(decisions, &within, &items);
         let retries = |item: &ItemState| item.is_unfinished();
         if changes.items.values().any(retries) {
-            self.keep_claims_out(&mut *session).await?;
+            self.keep_claims_out(session).await?;
         }
         let standings = if changes.is_empty() {
             BTreeMap::new()
         } else {
-            self.write_changes(&mut *session, &changes, now).await?
+            self.write_changes(session, &changes, now).await?
         };
-        session.commit().await?;
         let answer = |decided| match decided {
             Decided::NotFound => ItemDecided::NotFound,
             Decided::NotPossible(status) => ItemDecided::NotPossible(status),

@@ -6,7 +6,7 @@ use integrations_core::{
     store::StoreError,
     sync::{
         Finalise, Finalised, RunEnd, StuckRecord, SyncRun,
-        protocol::{end_run, end_summary, end_sync},
+        protocol::{SyncEnd, end_run, end_summary, end_sync, mend_run},
     },
 };
 use serde_json::json;
@@ -17,20 +17,27 @@ use crate::{
     error::SqlError,
     row::Row,
     statement::Template,
-    store::SqlStore,
+    store::{SqlStore, ended},
 };
 
 impl<B: OwnCommit> SqlStore<B> {
     pub(super) async fn finalise_once(&self, finalise: &Finalise) -> Result<Finalised, SqlError> {
         let mut session = self.backend.begin().await?;
-        let Some(run) = self.lock_for_end(&mut *session, finalise.run_id).await? else {
+        let finalised = self.finalise_within(&mut *session, finalise).await;
+        ended(session, finalised).await
+    }
+
+    async fn finalise_within(
+        &self,
+        session: &mut dyn Session,
+        finalise: &Finalise,
+    ) -> Result<Finalised, SqlError> {
+        let Some(run) = self.lock_for_end(session, finalise.run_id).await? else {
             return Ok(Finalised::NotFound);
         };
         if run.state.is_final() {
-            let moved = self
-                .follow(&mut *session, &run, &finalise.cursor, finalise.now)
-                .await?;
-            session.commit().await?;
+            let moved = self.follow(session, &run, finalise.now).await?;
+            self.mend(session, &run, finalise.now).await?;
             return Ok(Finalised::AlreadyEnded {
                 cursor_moved: moved.is_some(),
             });
@@ -40,26 +47,21 @@ impl<B: OwnCommit> SqlStore<B> {
                 open: run.counts.open,
             });
         }
-        let stuck = self
-            .count_failing_records(&mut *session, &run, finalise)
-            .await?;
-        let Some(ended) = self.end_run(&mut *session, &run, finalise.now).await? else {
+        let stuck = self.count_failing_records(session, &run, finalise).await?;
+        let Some(ended) = self.end_run(session, &run, finalise.now).await? else {
             return Ok(Finalised::NotReady {
                 open: run.counts.open,
             });
         };
-        self.end_log(&mut *session, &ended, finalise.now).await?;
-        let cursor = self
-            .follow(&mut *session, &ended, &finalise.cursor, finalise.now)
-            .await?;
-        let (next_sync_at, consecutive_sync_failures) =
-            self.reschedule(&mut *session, &ended, finalise).await?;
-        session.commit().await?;
+        self.end_log(session, &ended, finalise.now).await?;
+        let cursor = self.follow(session, &ended, finalise.now).await?;
+        let sync = self.reschedule(session, &ended, finalise).await?;
         Ok(Finalised::Ended(Box::new(RunEnd {
             run: ended,
             cursor,
-            next_sync_at,
-            consecutive_sync_failures,
+            next_sync_at: sync.next_sync_at,
+            consecutive_sync_failures: sync.consecutive_failures,
+            synced: sync.clean,
             stuck,
         })))
     }
@@ -94,19 +96,10 @@ impl<B: OwnCommit> SqlStore<B> {
         run: &SyncRun,
         now: DateTime<Utc>,
     ) -> Result<Option<SyncRun>, SqlError> {
-        const LOCK: Template = Template::each(
-            concat!(
-                "SELECT ",
-                run_columns!(),
-                " FROM {sync_runs} WHERE id = $1 FOR UPDATE"
-            ),
-            concat!("SELECT ", run_columns!(), " FROM {sync_runs} WHERE id = $1"),
-        );
         const END: Template = Template::both(
             "UPDATE {sync_runs} SET state = $2, ended_at = $3, updated_at = $3 WHERE id = $1",
         );
-        let rows = session.query(self.sql(&LOCK).bind(run.id)).await?;
-        let present = rows.first().map(sync_rows::run).transpose()?;
+        let present = self.lock_row(session, run).await?;
         let Some(ended) = present.and_then(|run| end_run(&run, now)) else {
             return Ok(None);
         };
@@ -117,6 +110,68 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(now);
         session.execute(end).await?;
         Ok(Some(ended))
+    }
+
+    /// Has a run that had ended say how it stands now.
+    async fn mend(
+        &self,
+        session: &mut dyn Session,
+        run: &SyncRun,
+        now: DateTime<Utc>,
+    ) -> Result<(), SqlError> {
+        const MEND: Template =
+            Template::both("UPDATE {sync_runs} SET state = $2, updated_at = $3 WHERE id = $1");
+        // It is ended once more.
+        const REOPEN: Template =
+            Template::both("UPDATE {logs} SET status = 'processing' WHERE id = $1");
+        const CLEAN: Template = Template::both(
+            "UPDATE {integrations} SET last_synced_at = $3, consecutive_sync_failures = 0, \
+             updated_at = $3 WHERE id = $1 AND sync_fence = $2 AND removed_at IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM {sync_runs} WHERE integration_id = $1 \
+             AND state = 'running') AND NOT EXISTS (SELECT 1 FROM {sync_runs} \
+             WHERE integration_id = $1 AND fence = $2 AND state <> 'success')",
+        );
+        // Most often there is nothing to mend, and then nothing is locked.
+        if mend_run(run).is_none() {
+            return Ok(());
+        }
+        let present = self.lock_row(session, run).await?;
+        let Some(mended) = present.and_then(|run| mend_run(&run)) else {
+            return Ok(());
+        };
+        let mend = self
+            .sql(&MEND)
+            .bind(mended.id)
+            .bind(mended.state.as_str())
+            .bind(now);
+        session.execute(mend).await?;
+        let reopen = self.sql(&REOPEN).bind(mended.log_id);
+        session.execute(reopen).await?;
+        self.end_log(session, &mended, now).await?;
+        let clean = self
+            .sql(&CLEAN)
+            .bind(mended.integration_id)
+            .bind(mended.fence)
+            .bind(now);
+        session.execute(clean).await?;
+        Ok(())
+    }
+
+    async fn lock_row(
+        &self,
+        session: &mut dyn Session,
+        run: &SyncRun,
+    ) -> Result<Option<SyncRun>, SqlError> {
+        const LOCK: Template = Template::each(
+            concat!(
+                "SELECT ",
+                run_columns!(),
+                " FROM {sync_runs} WHERE id = $1 FOR UPDATE"
+            ),
+            concat!("SELECT ", run_columns!(), " FROM {sync_runs} WHERE id = $1"),
+        );
+        let rows = session.query(self.sql(&LOCK).bind(run.id)).await?;
+        Ok(rows.first().map(sync_rows::run).transpose()?)
     }
 
     async fn end_log(
@@ -145,7 +200,7 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(run.state.as_str())
             .bind(end_summary(run))
             .bind(run.enumeration_error.as_deref())
-            .bind((now - run.started_at).num_milliseconds())
+            .bind((run.ended_at.unwrap_or(now) - run.started_at).num_milliseconds())
             .bind(json!({
                 "total": counts.total,
                 "succeeded": counts.succeeded,
@@ -158,15 +213,14 @@ impl<B: OwnCommit> SqlStore<B> {
         Ok(())
     }
 
-    /// Ends the sync with its last run: counts it, sets the next one and gives the lease back; when
-    /// the next one is due and how many in a row were not clean. A removed integration stays as it
-    /// is.
+    /// Ends the sync with its last run: counts it, sets the next one and gives the lease back. A
+    /// removed integration stays as it is.
     async fn reschedule(
         &self,
         session: &mut dyn Session,
         run: &SyncRun,
         finalise: &Finalise,
-    ) -> Result<(Option<DateTime<Utc>>, i32), SqlError> {
+    ) -> Result<SyncEnd, SqlError> {
         const READ: Template = Template::both(
             "SELECT sync_interval_minutes, consecutive_sync_failures, next_sync_at, \
              EXISTS (SELECT 1 FROM {sync_runs} WHERE integration_id = $1 AND state = 'running') \
@@ -185,11 +239,15 @@ impl<B: OwnCommit> SqlStore<B> {
         let id = run.integration_id;
         let read = self.sql(&READ).bind(id).bind(run.fence);
         let Some(row) = session.query(read).await?.pop() else {
-            return Ok((None, 0));
+            return Ok(SyncEnd::default());
         };
         let failures = row.get("consecutive_sync_failures")?;
         if row.get("goes_on")? {
-            return Ok((row.get("next_sync_at")?, failures));
+            return Ok(SyncEnd {
+                clean: false,
+                next_sync_at: row.get("next_sync_at")?,
+                consecutive_failures: failures,
+            });
         }
         let interval = row.get("sync_interval_minutes")?;
         let end = end_sync(row.get("clean")?, interval, failures, finalise);
@@ -202,7 +260,7 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(finalise.now)
             .bind(run.fence);
         session.execute(write).await?;
-        Ok((end.next_sync_at, end.consecutive_failures))
+        Ok(end)
     }
 
     /// Counts the run for each record that failed in it, once; those that are stuck since now.

@@ -5,7 +5,7 @@ use integrations_core::{
     store::Rejected,
     sync::{
         Checkpoint, CheckpointOrder, NewItem, PageAdded, PageEnd, Payload, RunPage, SyncRun,
-        protocol::{Changes, ItemState, PagePlan, plan_page},
+        protocol::{ItemState, PagePlan, plan_page},
     },
 };
 
@@ -19,7 +19,7 @@ use crate::{
     checks::Fits,
     error::SqlError,
     statement::{Column, InsertTemplate, RowValues, Template},
-    store::SqlStore,
+    store::{SqlStore, ended},
 };
 
 /// The most characters of a checkpoint: at four bytes each they fit an entry of the index on it.
@@ -52,34 +52,49 @@ impl<B: OwnCommit> SqlStore<B> {
             .await?;
         let ids: Vec<_> = ids.into_iter().map(SyncItemId).collect();
         let mut session = self.backend.begin_batch(&[]).await?;
-        let Some(run) = self
-            .lock_run(&mut *session, page.run_id, page.fence)
-            .await?
-        else {
+        let added = self.add_page(&mut *session, page, &fits, &ids).await;
+        ended(session, added).await
+    }
+
+    async fn add_page(
+        &self,
+        session: &mut dyn Session,
+        page: &RunPage,
+        fits: &[Result<(), Rejected>],
+        ids: &[SyncItemId],
+    ) -> Result<PageAdded, SqlError> {
+        let Some(run) = self.lock_run(session, page.run_id, page.fence).await? else {
             return Ok(PageAdded::FenceLost);
         };
-        let sound = page
-            .items
-            .iter()
-            .zip(&fits)
-            .filter(|(_, fits)| fits.is_ok());
+        let sound = (page.items.iter().zip(fits)).filter(|(_, fits)| fits.is_ok());
         let known = self
-            .look_up(&mut *session, &run, sound.map(|(new, _)| new))
+            .look_up(session, &run, sound.map(|(new, _)| new))
             .await?;
-        let plan = plan_page(page, &run, known, &fits, &ids);
-        if plan.overtakes {
-            self.keep_claims_out(&mut *session).await?;
-        }
-        self.write_seen(&mut *session, &plan, page.now).await?;
-        self.insert_items(&mut *session, page, &plan).await?;
-        self.requeue(&mut *session, page, &plan).await?;
-        let standing = self.turn_page(&mut *session, &run, page, &plan).await?;
-        session.commit().await?;
+        let plan = plan_page(page, &run, known, fits, ids);
+        let standing = self.write_page(session, &run, page, &plan).await?;
         Ok(PageAdded::Done {
             items: plan.answers,
             open: standing.open,
             finalisable: standing.is_finalisable(),
+            sorted: plan.run.sorted,
         })
+    }
+
+    /// Writes what a page changes of `run`; how that stands then.
+    pub(super) async fn write_page(
+        &self,
+        session: &mut dyn Session,
+        run: &SyncRun,
+        page: &RunPage,
+        plan: &PagePlan,
+    ) -> Result<Standing, SqlError> {
+        if plan.overtakes {
+            self.keep_claims_out(session).await?;
+        }
+        self.write_seen(session, plan, page.now).await?;
+        self.insert_items(session, page, plan).await?;
+        self.requeue(session, page, plan).await?;
+        self.turn_page(session, run, page, plan).await
     }
 
     /// The run, if it has not ended and `fence` is its integration's present one; locks the
@@ -214,15 +229,11 @@ impl<B: OwnCommit> SqlStore<B> {
         const TURN: Template = Template::both(
             "UPDATE {sync_runs} SET items_open = items_open + $2, \
              items_total = items_total + $3, duplicates = duplicates + $4, page_token = $5, \
-             enumerated = $6, enumeration_error = $7, reached = $8, covered = $9, \
-             updated_at = $10 WHERE id = $1 RETURNING id, items_open, enumerated, state",
+             enumerated = $6, enumeration_error = $7, sorted = $8, reached = $9, \
+             covered = $10, next_cursor = $11, updated_at = $12 WHERE id = $1 RETURNING id, items_open, enumerated, state",
         );
-        if !plan.others.is_empty() {
-            let lost = Changes {
-                recount: plan.others.clone(),
-                ..Changes::default()
-            };
-            self.write_changes(session, &lost, page.now).await?;
+        if !plan.others.recount.is_empty() {
+            self.write_changes(session, &plan.others, page.now).await?;
         }
         let after = &plan.run;
         let statement = self
@@ -234,8 +245,10 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(after.page_token.as_ref())
             .bind(after.enumerated)
             .bind(after.enumeration_error.as_deref())
+            .bind(after.sorted)
             .bind(after.reached.as_ref())
             .bind(after.covered.as_ref())
+            .bind(after.next_cursor.as_ref())
             .bind(page.now);
         let rows = session.query(statement).await?;
         let row = rows.first().ok_or_else(|| {

@@ -13,7 +13,7 @@ use crate::row::Row;
 macro_rules! run_columns {
     () => {
         "id, integration_id, stream, log_id, fence, state, page_token, enumerated, \
-         enumeration_error, full_resync, sorted, reached, covered, items_open, items_total, items_succeeded, \
+         enumeration_error, full_resync, sorted, reached, covered, next_cursor, items_open, items_total, items_succeeded, \
          items_failed, items_skipped, duplicates, started_at, ended_at"
     };
 }
@@ -44,6 +44,7 @@ pub(super) fn run(row: &Row) -> Result<SyncRun, StoreError> {
         sorted: row.get("sorted")?,
         reached: order(row, "reached")?,
         covered: order(row, "covered")?,
+        next_cursor: row.get("next_cursor")?,
         counts: RunCounts {
             open: row.get("items_open")?,
             total: row.get("items_total")?,

@@ -15,11 +15,23 @@ use crate::{
     error::SqlError,
     row::Row,
     statement::Template,
-    store::SqlStore,
+    store::{SqlStore, ended},
 };
 
 impl<B: OwnCommit> SqlStore<B> {
     pub(super) async fn open_run_once(&self, open: &OpenRun) -> Result<RunOpened, SqlError> {
+        let log_id = self.first_id("logs").await?;
+        let mut session = self.backend.begin().await?;
+        let opened = self.open_within(&mut *session, LogId(log_id), open).await;
+        ended(session, opened).await
+    }
+
+    async fn open_within(
+        &self,
+        session: &mut dyn Session,
+        log_id: LogId,
+        open: &OpenRun,
+    ) -> Result<RunOpened, SqlError> {
         const FENCE: Template = Template::each(
             "SELECT sync_fence FROM {integrations} WHERE id = $1 AND removed_at IS NULL \
              FOR NO KEY UPDATE",
@@ -39,8 +51,6 @@ impl<B: OwnCommit> SqlStore<B> {
              WHERE integration_id = $1 AND stream = $2 ORDER BY id DESC LIMIT 1)) RETURNING ",
             run_columns!(),
         ));
-        let log_id = self.first_id("logs").await?;
-        let mut session = self.backend.begin().await?;
         // The integration's row is locked by whoever opens, fills or ends its runs.
         let fence = self.sql(&FENCE).bind(open.integration_id);
         let present = session.query(fence).await?.pop();
@@ -55,10 +65,9 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(open.fence)
             .bind(open.now);
         if let Some(row) = session.query(resume).await?.pop() {
-            session.commit().await?;
             return Ok(RunOpened::Resumed(sync_rows::run(&row)?));
         }
-        self.append_log(&mut *session, LogId(log_id), open).await?;
+        self.append_log(session, log_id, open).await?;
         let opened = self
             .sql(&OPEN)
             .bind(open.integration_id)
@@ -70,7 +79,6 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(open.now);
         let rows = session.query(opened).await?;
         let run = rows.first().map(sync_rows::run).transpose()?;
-        session.commit().await?;
         run.map(RunOpened::New)
             .ok_or_else(|| StoreError::corrupt("sync_runs", "id", None).into())
     }

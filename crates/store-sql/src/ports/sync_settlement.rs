@@ -1,6 +1,7 @@
 //! [`SyncSettlement`] over SQL.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use integrations_core::{
     id::SyncRunId,
     store::StoreError,
@@ -8,10 +9,10 @@ use integrations_core::{
 };
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Session},
     checks::Fits,
     error::SqlError,
-    store::{SqlStore, retrying},
+    store::{SqlStore, ended, retrying},
 };
 
 impl<B: Backend> SqlStore<B> {
@@ -23,17 +24,23 @@ impl<B: Backend> SqlStore<B> {
             return Ok(Vec::new());
         };
         let mut session = self.backend.begin_batch(&[]).await?;
+        let settled = self.settle_within(&mut *session, settlements, now).await;
+        ended(session, settled).await
+    }
+
+    async fn settle_within(
+        &self,
+        session: &mut dyn Session,
+        settlements: &[ItemSettlement],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<ItemSettled>, SqlError> {
         let ids = settlements.iter().map(|one| one.id);
-        let items = self.lock_with_versions(&mut *session, ids).await?;
+        let items = self.lock_with_versions(session, ids).await?;
         let (changes, runs) = settle(settlements, &items);
         if changes.is_empty() {
-            // Ended here and not by dropping: a claim passes over what is locked, and a dropped
-            // transaction ends a moment later.
-            session.commit().await?;
             return Ok(vec![ItemSettled::LeaseLost; settlements.len()]);
         }
-        let standings = self.write_changes(&mut *session, &changes, now).await?;
-        session.commit().await?;
+        let standings = self.write_changes(session, &changes, now).await?;
         let answer = |run: Option<SyncRunId>| {
             let Some(run_id) = run else {
                 return ItemSettled::LeaseLost;

@@ -8,10 +8,10 @@ use integrations_core::{
     store::{Page, PageRequest, StoreError},
     sync::{
         CursorMove, Finalise, Finalised, ItemClaim, ItemDecided, ItemDecision, ItemFilter,
-        ItemVerdict, OpenRun, PageAdded, RunOpened, RunPage, StalenessChange, SyncItem, SyncRun,
-        SyncStore,
+        ItemVerdict, OpenRun, PageAdded, RunOpened, RunPage, StalenessChange, Sweep, Swept,
+        SyncItem, SyncRun, SyncStore,
     },
-    value::{ExternalId, ItemKind, StreamName},
+    value::{ItemKind, StreamName},
 };
 use serde_json::Value as Json;
 
@@ -112,13 +112,8 @@ impl<B: OwnCommit> SyncStore for SqlStore<B> {
         self.read_waiting_kinds().await
     }
 
-    async fn unseen_records(
-        &self,
-        run_id: SyncRunId,
-        after: Option<(ItemKind, ExternalId)>,
-        limit: u32,
-    ) -> Result<Vec<(ItemKind, ExternalId)>, StoreError> {
-        self.read_unseen(run_id, after.as_ref(), limit).await
+    async fn sweep_records(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
+        retrying!(self.sweep_records_once(sweep).await)
     }
 
     async fn set_cursor(

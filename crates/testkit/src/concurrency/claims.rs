@@ -150,6 +150,7 @@ pub async fn one_sync_has_one_winner(subject: &Subject) {
 }
 
 /// Settlements that bring a run to zero, each followed by `finalise`: the run ends once (INV-07).
+// SYN-30
 pub async fn a_run_ends_once(subject: &Subject) {
     let integration = subject.integration().await;
     let run = run_of(&subject.ports, integration.id, 24).await.id;

@@ -230,6 +230,7 @@ impl SyncStream for Server {
                 checkpoint: Some(Checkpoint::Number(version)),
             }],
             next: (page + 1 < PAGES).then(|| json!(page + 1)),
+            cursor: None,
         })
     }
 }

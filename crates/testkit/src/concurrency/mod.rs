@@ -25,8 +25,8 @@ use integrations_core::{
     integration::{Scope, SyncClaim, SyncSelection},
     store::Ports,
     sync::{
-        Checkpoint, CursorRule, Finalise, ItemClaim, ItemOutcome, ItemSettlement, KindSelection,
-        NewItem, OpenRun, PageAdded, PageEnd, Payload, RunOpened, RunPage, SyncRun, SyncSchedule,
+        Checkpoint, Finalise, ItemClaim, ItemOutcome, ItemSettlement, KindSelection, NewItem,
+        OpenRun, PageAdded, PageEnd, Payload, RunOpened, RunPage, SyncRun, SyncSchedule,
     },
     value::{ItemKind, StreamName},
     webhook::{NewWebhook, OtherDigests, WebhookClaim, WebhookPayload},
@@ -227,6 +227,7 @@ async fn run_of(ports: &Ports, integration_id: IntegrationId, records: usize) ->
         fence: run.fence,
         items: (0..records).map(|n| item(&format!("r{n}"))).collect(),
         next: PageEnd::Complete,
+        cursor: None,
         now: at(0),
     };
     let added = ports.syncs.add_items(&page).await.unwrap();
@@ -237,7 +238,6 @@ async fn run_of(ports: &Ports, integration_id: IntegrationId, records: usize) ->
 fn finalising(run_id: SyncRunId) -> Finalise {
     Finalise {
         run_id,
-        cursor: CursorRule::Watermark,
         schedule: SyncSchedule::default(),
         stuck_after_runs: 5,
         now: at(1),

@@ -7,10 +7,9 @@ use integrations_core::{
     operation_log::{Direction, NewOperation},
     store::Rejected,
     sync::{
-        Checkpoint, CursorRule, Finalise, Finalised, ItemAdded, ItemClaim, ItemDecided,
-        ItemDecision, ItemOutcome, ItemSettled, ItemSettlement, ItemVerdict, KindSelection,
-        NewItem, OpenRun, PageAdded, PageEnd, Payload, RunEnd, RunOpened, RunPage, SyncItem,
-        SyncRun, SyncSchedule,
+        Checkpoint, Finalise, Finalised, ItemAdded, ItemClaim, ItemDecided, ItemDecision,
+        ItemOutcome, ItemSettled, ItemSettlement, ItemVerdict, KindSelection, NewItem, OpenRun,
+        PageAdded, PageEnd, Payload, RunEnd, RunOpened, RunPage, SyncItem, SyncRun, SyncSchedule,
     },
     value::{ExternalId, ItemKind, StreamName},
 };
@@ -217,9 +216,30 @@ impl<'a> Feed<'a> {
             fence: self.fence,
             items,
             next,
+            cursor: None,
             now: at(now),
         };
         self.subject.ports.syncs.add_items(&page).await.unwrap()
+    }
+
+    /// Adds the last page of a run, with the cursor the provider told.
+    pub(super) async fn complete_at(
+        &self,
+        run: SyncRunId,
+        items: Vec<NewItem>,
+        cursor: Json,
+        now: i64,
+    ) {
+        let page = RunPage {
+            run_id: run,
+            fence: self.fence,
+            items,
+            next: PageEnd::Complete,
+            cursor: Some(cursor),
+            now: at(now),
+        };
+        let added = self.subject.ports.syncs.add_items(&page).await.unwrap();
+        assert!(matches!(added, PageAdded::Done { .. }), "{added:?}");
     }
 
     /// Adds a page that is taken; one result per item.
@@ -401,11 +421,10 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// How a run is brought to its end by the watermark.
+/// How a run is brought to its end.
 pub(super) fn finalising(run: SyncRunId, now: i64) -> Finalise {
     Finalise {
         run_id: run,
-        cursor: CursorRule::Watermark,
         schedule: SyncSchedule::default(),
         stuck_after_runs: 5,
         now: at(now),

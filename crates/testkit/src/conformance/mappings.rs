@@ -239,7 +239,7 @@ pub async fn records_resolve_in_the_order_asked_for(subject: &Subject) {
     assert_eq!(nothing, []);
 }
 
-// MAP-05
+// W-MAP-4, MAP-05
 pub async fn ten_thousand_records_resolve_at_once(subject: &Subject) {
     let row = subject.integration().await;
     let claims: Vec<_> = (0..10_000)
@@ -401,7 +401,7 @@ pub async fn a_released_record_is_free(subject: &Subject) {
     claim_new(subject, mapping(row.id, "issue-1", "t-2")).await;
 }
 
-// MAP-08
+// L-MAP-4, MAP-08
 pub async fn pages_hold_each_row_once(subject: &Subject) {
     let row = subject.integration().await;
     let other = subject.integration().await;

@@ -14,6 +14,7 @@
 mod feed;
 pub mod fixtures;
 mod suite;
+mod suite_syncs;
 
 #[doc(hidden)]
 pub mod cache;
@@ -60,6 +61,8 @@ pub mod sync_cursor;
 #[doc(hidden)]
 pub mod sync_decisions;
 #[doc(hidden)]
+pub mod sync_deletions;
+#[doc(hidden)]
 pub mod sync_finalise;
 #[doc(hidden)]
 pub mod sync_items;
@@ -71,6 +74,8 @@ pub mod sync_mirror;
 pub mod sync_runs;
 #[doc(hidden)]
 pub mod sync_settlement;
+#[doc(hidden)]
+pub mod sync_told_cursor;
 #[doc(hidden)]
 pub mod tokens;
 #[doc(hidden)]

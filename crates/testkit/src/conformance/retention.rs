@@ -107,6 +107,7 @@ pub async fn rows_older_than_the_age_go(subject: &Subject) {
     assert_eq!(requests(subject).await, ids[2..]);
 }
 
+// W-PRU-3
 pub async fn a_dry_run_counts_and_deletes_nothing(subject: &Subject) {
     let integration = subject.integration().await;
     let ids = requests_at(subject, integration.id, &[0, 10, 20]).await;
@@ -121,6 +122,7 @@ pub async fn a_dry_run_counts_and_deletes_nothing(subject: &Subject) {
     assert_eq!(requests(subject).await, ids);
 }
 
+// PRU-03
 pub async fn a_batch_looks_at_no_more_rows_than_its_limit(subject: &Subject) {
     let integration = subject.integration().await;
     let ids = requests_at(subject, integration.id, &[0, 1, 2, 3, 4]).await;
@@ -152,6 +154,7 @@ pub async fn a_batch_goes_on_behind_its_beginning(subject: &Subject) {
     assert_eq!(requests(subject).await, ids[..1]);
 }
 
+// W-PRU-1
 pub async fn a_walk_stops_at_the_first_row_that_is_young(subject: &Subject) {
     let integration = subject.integration().await;
     let ids = requests_at(subject, integration.id, &[0, 50, 1]).await;
@@ -205,6 +208,7 @@ pub async fn a_row_that_has_to_stay_does_not_stop_the_walk(subject: &Subject) {
     assert_eq!(state("succeeded").await, None);
 }
 
+// SYN-42, PRU-01, PRU-04
 pub async fn only_resolved_items_go(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let page = ["a", "b", "c", "d"].map(|name| version(name, 1)).to_vec();
@@ -464,6 +468,7 @@ pub async fn tokens_go_once_they_ran_out(subject: &Subject) {
     assert!(consume(b"new").await);
 }
 
+// L-PRU-2
 pub async fn every_prunable_can_be_pruned_empty(subject: &Subject) {
     for what in Prunable::ALL {
         let pruned = prune(subject, &older(what, 100)).await;

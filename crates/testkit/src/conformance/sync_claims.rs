@@ -327,7 +327,7 @@ pub async fn renewing_names_the_items_that_are_lost(subject: &Subject) {
     assert_eq!(untouched.lease_until, Some(at(LEASE_SECONDS)));
 }
 
-// W-SYN-4
+// SYN-04, SYN-39, W-SYN-4
 pub async fn reclaiming_ends_leases_that_ran_out_and_no_others(subject: &Subject) {
     let feed = Feed::new(subject).await;
     feed.run_of(numbered(4), 0).await;

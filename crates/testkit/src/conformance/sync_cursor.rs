@@ -4,7 +4,7 @@ use chrono::{FixedOffset, TimeZone};
 use integrations_core::{
     integration::Scope,
     sync::{
-        Checkpoint, CursorMove, CursorRule, Finalise, Finalised, ItemOutcome, NewItem, PageEnd,
+        Checkpoint, CursorMove, Finalised, ItemOutcome, NewItem, PageAdded, PageEnd, Payload,
         SyncRun,
     },
 };
@@ -12,11 +12,11 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Subject,
-    feed::{Feed, LEASE_SECONDS, finalising, stored, version},
+    feed::{Feed, LEASE_SECONDS, stored, version},
     fixtures::{at, scope},
 };
 
-async fn set_cursor(feed: &Feed<'_>, cursor: &Json) {
+pub(super) async fn set_cursor(feed: &Feed<'_>, cursor: &Json) {
     let syncs = &feed.subject.ports.syncs;
     let set = syncs.set_cursor(
         feed.integration_id,
@@ -31,14 +31,6 @@ async fn set_cursor(feed: &Feed<'_>, cursor: &Json) {
 async fn advance(feed: &Feed<'_>, run: &SyncRun, fence: i64) -> Option<CursorMove> {
     let syncs = &feed.subject.ports.syncs;
     syncs.advance_cursor(run.id, fence, at(1)).await.unwrap()
-}
-
-async fn reduce(feed: &Feed<'_>, run: &SyncRun, cursor: Json) -> Option<CursorMove> {
-    let finalise = Finalise {
-        cursor: CursorRule::Reduced(cursor),
-        ..finalising(run.id, 1)
-    };
-    feed.end_as(&finalise).await.cursor
 }
 
 pub async fn the_cursor_moves_to_the_greatest_resolved_checkpoint(subject: &Subject) {
@@ -307,71 +299,6 @@ pub async fn checkpoints_of_text_compare_by_their_bytes(subject: &Subject) {
     assert_eq!(feed.cursor().await, Some(json!({ "text": "f" })));
 }
 
-pub async fn a_reduced_cursor_is_taken_when_nothing_is_unresolved(subject: &Subject) {
-    let feed = Feed::new(subject).await;
-    let run = feed.run_of(vec![version("a", 10)], 0).await;
-    feed.work_but(&[], 0).await;
-    let reduced = json!({ "page": "opaque", "seen": [1, 2] });
-
-    let moved = reduce(&feed, &run, reduced.clone()).await;
-
-    assert_eq!(
-        moved,
-        Some(CursorMove {
-            from: None,
-            to: reduced.clone()
-        })
-    );
-    assert_eq!(feed.cursor().await, Some(reduced));
-}
-
-pub async fn a_reduced_cursor_of_a_run_that_was_followed_is_not_taken(subject: &Subject) {
-    let mut feed = Feed::new(subject).await;
-    let first = feed.sync(vec![version("a", 10)], &[], 0).await.run;
-    feed.sync(vec![version("b", 20)], &[], 3600).await;
-
-    let finalise = Finalise {
-        cursor: CursorRule::Reduced(json!({ "page": 1 })),
-        ..finalising(first.id, 3601)
-    };
-    let again = feed.finalise_as(&finalise).await;
-
-    assert_eq!(
-        again,
-        Finalised::AlreadyEnded {
-            cursor_moved: false
-        }
-    );
-    assert_eq!(feed.cursor().await, Some(json!(20)));
-}
-
-// SYN-33
-pub async fn a_reduced_cursor_waits_for_everything(subject: &Subject) {
-    let mut feed = Feed::new(subject).await;
-    feed.sync(vec![version("a", 10)], &["a"], 0).await;
-    feed.win_lease(3600).await;
-    let run = feed.run_of(vec![version("b", 20)], 3600).await;
-    feed.work_but(&[], 3600).await;
-
-    let moved = reduce(&feed, &run, json!(20)).await;
-
-    assert_eq!(moved, None);
-    assert_eq!(feed.cursor().await, None);
-}
-
-// SYN-32
-pub async fn a_reduced_cursor_never_moves_backwards(subject: &Subject) {
-    let feed = Feed::new(subject).await;
-    set_cursor(&feed, &json!(100)).await;
-    let run = feed.run_of(vec![version("a", 50)], 0).await;
-    feed.work_but(&[], 0).await;
-
-    let moved = reduce(&feed, &run, json!(50)).await;
-
-    assert_eq!(moved, None);
-    assert_eq!(feed.cursor().await, Some(json!(100)));
-}
-
 pub async fn a_sorted_run_advances_the_cursor_while_it_enumerates(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let run = feed.open_sorted(0).await;
@@ -430,6 +357,80 @@ pub async fn a_sorted_run_does_not_move_the_cursor_backwards(subject: &Subject) 
 
     assert_eq!(advance(&feed, &run, feed.fence).await, None);
     assert_eq!(feed.cursor().await, Some(json!(100)));
+}
+
+/// Adds a page of a run that goes on, and handles what it brought.
+async fn turn(feed: &Feed<'_>, run: &SyncRun, page: Vec<NewItem>) -> Vec<Json> {
+    let next = PageEnd::Continue(2.into());
+    let added = feed.page(run.id, page, next, 0).await;
+    assert!(matches!(added, PageAdded::Done { .. }), "{added:?}");
+    feed.work_but(&[], 0).await;
+    advance(feed, run, feed.fence).await;
+    feed.cursor().await.into_iter().collect()
+}
+
+// INV-06: what a stream leaves out of its order may lie anywhere.
+pub async fn a_run_that_is_out_of_order_is_sorted_no_longer(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open_sorted(0).await;
+
+    let kept = turn(&feed, &run, vec![version("a", 10), version("b", 20)]).await;
+    let broken = turn(&feed, &run, vec![version("d", 40), version("c", 30)]).await;
+    let later = turn(&feed, &run, vec![version("e", 50)]).await;
+
+    assert_eq!(kept, [json!(20)]);
+    assert_eq!(broken, [json!(20)]);
+    assert_eq!(later, [json!(20)], "a promise is broken once");
+    assert!(!feed.run(run.id).await.sorted);
+    let error = PageEnd::Failed("no answer".to_owned());
+    feed.add(run.id, vec![], error, 1).await;
+    assert_eq!(feed.end(run.id, 1).await.cursor, None, "it may have gaps");
+}
+
+pub async fn a_run_that_was_out_of_order_moves_the_cursor_at_its_end(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open_sorted(0).await;
+    turn(&feed, &run, vec![version("b", 20), version("a", 10)]).await;
+
+    let page = vec![version("c", 30)];
+    feed.add(run.id, page, PageEnd::Complete, 1).await;
+    feed.work_but(&[], 1).await;
+    feed.end(run.id, 1).await;
+
+    assert_eq!(feed.cursor().await, Some(json!(30)));
+}
+
+// A process that was killed between the parts of a page reads it again.
+pub async fn a_page_that_is_told_again_is_still_in_order(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open_sorted(0).await;
+    let page = || vec![version("a", 10), version("b", 20)];
+    let next = || PageEnd::Continue(2.into());
+    feed.add(run.id, page(), next(), 0).await;
+    feed.work_but(&["a"], 0).await;
+
+    feed.add(run.id, page(), next(), 1).await;
+
+    assert!(feed.run(run.id).await.sorted);
+}
+
+// INV-06: a record that was refused is in no row that could hold the cursor.
+pub async fn a_run_with_an_item_that_was_refused_is_sorted_no_longer(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open_sorted(0).await;
+    let refused = NewItem {
+        payload: Payload::Text("\0".to_owned()),
+        ..version("b", 20)
+    };
+
+    let before = turn(&feed, &run, vec![version("a", 10)]).await;
+    let after = turn(&feed, &run, vec![refused, version("c", 30)]).await;
+
+    assert_eq!((before, after), (vec![json!(10)], vec![json!(10)]));
+    let error = PageEnd::Failed("an item was refused".to_owned());
+    feed.add(run.id, vec![], error, 1).await;
+    feed.end(run.id, 1).await;
+    assert_eq!(feed.cursor().await, Some(json!(10)));
 }
 
 // INV-06: a late job moves no cursor.

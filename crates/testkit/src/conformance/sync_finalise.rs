@@ -23,6 +23,7 @@ async fn status_of_the_operation(feed: &Feed<'_>, end: &RunEnd) -> OperationStat
     tree[0].entry.status.clone()
 }
 
+// SYN-31
 pub async fn a_run_with_open_items_is_not_ready(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let run = feed.run_of(vec![version("a", 1), version("b", 2)], 0).await;
@@ -55,6 +56,7 @@ pub async fn a_run_that_enumerates_is_not_ready(subject: &Subject) {
     );
 }
 
+// SYN-31
 pub async fn a_run_ends_once(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let run = feed.run_of(vec![version("a", 1)], 0).await;
@@ -83,6 +85,7 @@ pub async fn a_clean_run_is_a_success_and_schedules_the_next(subject: &Subject) 
         .await;
 
     assert_eq!(end.run.state, RunState::Success);
+    assert!(end.synced);
     assert_eq!(end.run.counts.succeeded, 2);
     assert_eq!(end.run.counts.open, 0);
     assert_eq!(end.consecutive_sync_failures, 0);
@@ -96,6 +99,26 @@ pub async fn a_clean_run_is_a_success_and_schedules_the_next(subject: &Subject) 
     assert_eq!(integration.last_synced_at, Some(at(7200)));
     assert_eq!(integration.next_sync_at, Some(next));
     assert_eq!(integration.consecutive_sync_failures, 0);
+}
+
+// SYN-36: whoever enumerated gives the lease back after the last worker ended the sync.
+pub async fn a_lease_given_back_after_the_end_leaves_the_next_sync_put_off(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    for n in 0..2 {
+        feed.sync(vec![version("a", 1)], &["a"], n * 36_000).await;
+    }
+    let put_off = feed.integration().await.next_sync_at;
+    assert_eq!(
+        put_off,
+        Some(minutes_after(36_000, 2 * i64::from(INTERVAL_MINUTES)))
+    );
+
+    let integrations = &subject.ports.integrations;
+    let soon = Some(at(36_001));
+    let released = integrations.release_sync_lease(feed.integration_id, feed.fence, soon);
+
+    assert!(!released.await.unwrap());
+    assert_eq!(feed.integration().await.next_sync_at, put_off);
 }
 
 // SYN-09
@@ -262,6 +285,7 @@ pub async fn a_stream_that_ends_leaves_the_sync_to_the_others(subject: &Subject)
 
     let early = feed.end(first.id, 1).await;
 
+    assert!(!early.synced);
     assert_eq!(
         (early.next_sync_at, early.consecutive_sync_failures),
         (Some(at(0)), 0)
@@ -272,6 +296,7 @@ pub async fn a_stream_that_ends_leaves_the_sync_to_the_others(subject: &Subject)
     comments.add(second.id, vec![], PageEnd::Complete, 2).await;
     let end = comments.end(second.id, 2).await;
     assert_eq!(end.run.state, RunState::Success);
+    assert!(!end.synced);
     assert_eq!(
         end.consecutive_sync_failures, 1,
         "one of its streams failed"
@@ -283,6 +308,20 @@ pub async fn a_stream_that_ends_leaves_the_sync_to_the_others(subject: &Subject)
     let integration = feed.integration().await;
     assert_eq!(integration.last_synced_at, None);
     assert_eq!(integration.sync_lease, None);
+}
+
+// SYN-35
+pub async fn the_last_of_clean_streams_ends_a_clean_sync(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let comments = feed.other_stream("comments");
+    let first = feed.run_of(vec![], 0).await;
+    let second = comments.run_of(vec![], 0).await;
+
+    let early = feed.end(first.id, 1).await;
+    let last = comments.end(second.id, 2).await;
+
+    assert_eq!((early.synced, last.synced), (false, true));
+    assert_eq!(feed.integration().await.last_synced_at, Some(at(2)));
 }
 
 // SYN-37, W-SYN-8
@@ -366,6 +405,62 @@ pub async fn a_retry_after_the_end_leaves_the_run_ended(subject: &Subject) {
     assert_eq!((retried.counts.open, retried.counts.failed), (1, 0));
     assert_eq!(retried.state, ended.state);
     assert_eq!(retried.ended_at, ended.ended_at);
+}
+
+// W-SYN-6
+pub async fn a_run_whose_failures_were_resolved_is_mended(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let page = vec![version("a", 1), version("b", 2), version("c", 3)];
+    let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
+    feed.work_but(&["a", "b"], 0).await;
+    let end = feed.end(run.id, 10).await;
+    assert_eq!(end.run.state, RunState::Partial);
+    let put_off = feed.integration().await.next_sync_at;
+    let ids = stored(&added);
+
+    feed.skip(ids[0], 20).await;
+    feed.finalise(run.id, 20).await;
+    assert_eq!(feed.run(run.id).await.state, RunState::Partial);
+    feed.retry(ids[1], 30).await;
+    feed.finalise(run.id, 30).await;
+    assert_eq!(
+        feed.run(run.id).await.state,
+        RunState::Partial,
+        "it is open"
+    );
+    feed.work_but(&[], 40).await;
+    feed.finalise(run.id, 50).await;
+
+    let mended = feed.run(run.id).await;
+    assert_eq!(mended.state, RunState::Success);
+    assert_eq!(mended.ended_at, Some(at(10)), "it ended once");
+    assert_eq!(
+        status_of_the_operation(&feed, &end).await,
+        OperationStatus::Success
+    );
+    let integration = feed.integration().await;
+    assert_eq!(integration.last_synced_at, Some(at(50)));
+    assert_eq!(integration.consecutive_sync_failures, 0);
+    assert_eq!(integration.next_sync_at, put_off);
+}
+
+pub async fn a_mended_run_of_an_earlier_sync_makes_no_later_one_clean(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let run = feed.open(0).await;
+    let page = vec![version("a", 1)];
+    let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
+    feed.work_but(&["a"], 0).await;
+    feed.end(run.id, 0).await;
+    feed.sync(vec![version("b", 2)], &["b"], 3600).await;
+
+    feed.skip(stored(&added)[0], 3601).await;
+    feed.finalise(run.id, 3601).await;
+
+    assert_eq!(feed.run(run.id).await.state, RunState::Success);
+    let integration = feed.integration().await;
+    assert_eq!(integration.last_synced_at, None);
+    assert_eq!(integration.consecutive_sync_failures, 2);
 }
 
 // HLT-14

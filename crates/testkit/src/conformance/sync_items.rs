@@ -18,6 +18,7 @@ use super::{
     fixtures::{at, external, read_all, scope, whole},
 };
 
+// SYN-42
 pub async fn an_item_reads_back_as_it_was_enumerated(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let run = feed.open(0).await;
@@ -289,6 +290,7 @@ pub async fn a_full_resync_takes_older_versions_but_not_the_same(subject: &Subje
     assert_eq!(added[1], Ok(ItemAdded::AlreadyDone));
 }
 
+// W-SYN-11
 pub async fn an_unresolved_version_of_an_earlier_run_is_queued_again(subject: &Subject) {
     let mut feed = Feed::new(subject).await;
     let run = feed.open(0).await;

@@ -194,6 +194,19 @@ pub async fn a_lease_given_back_is_free_and_keeps_the_fence(subject: &Subject) {
     assert_eq!(subject.read(row.id).await.next_sync_at, Some(at(300)));
 }
 
+pub async fn a_lease_is_given_back_once(subject: &Subject) {
+    let row = due_at(subject, Some(at(0))).await;
+    let store = &subject.ports.integrations;
+    let fence = claim(subject, due(1), at(0)).await.remove(0).fence;
+    let first = store.release_sync_lease(row.id, fence, Some(at(300))).await;
+    assert!(first.unwrap());
+
+    let again = store.release_sync_lease(row.id, fence, Some(at(5))).await;
+
+    assert!(!again.unwrap());
+    assert_eq!(subject.read(row.id).await.next_sync_at, Some(at(300)));
+}
+
 pub async fn a_removed_one_loses_its_lease(subject: &Subject) {
     let row = due_at(subject, Some(at(0))).await;
     let fence = claim(subject, due(1), at(0)).await.remove(0).fence;

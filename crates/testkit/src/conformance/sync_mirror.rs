@@ -6,9 +6,10 @@ use integrations_core::{
     integration::{NewIntegration, Scope, SyncClaim, SyncLease, SyncSelection},
     store::{PageRequest, Ports},
     sync::{
-        CursorRule, Finalise, Finalised, ItemAdded, ItemClaim, ItemDecided, ItemDecision,
-        ItemFilter, ItemOutcome, ItemSettled, ItemSettlement, ItemVerdict, KindSelection, NewItem,
-        OpenRun, PageAdded, PageEnd, RunOpened, RunPage, RunState, SyncItem, SyncRun, SyncSchedule,
+        Finalise, Finalised, ItemAdded, ItemClaim, ItemDecided, ItemDecision, ItemFilter,
+        ItemOutcome, ItemSettled, ItemSettlement, ItemVerdict, KindSelection, NewItem, OpenRun,
+        PageAdded, PageEnd, RunOpened, RunPage, RunState, Sweep, Swept, SyncItem, SyncRun,
+        SyncSchedule,
     },
 };
 use serde_json::Value as Json;
@@ -57,6 +58,7 @@ enum Step {
         run: usize,
         items: Vec<NewItem>,
         next: PageEnd,
+        cursor: Option<Json>,
         late: bool,
     },
     Claim {
@@ -68,7 +70,11 @@ enum Step {
     Renew(Uid, Vec<usize>),
     Reclaim,
     Decide(Vec<(usize, ItemVerdict)>),
-    Finalise(usize, CursorRule),
+    Sweep {
+        run: usize,
+        limit: u32,
+    },
+    Finalise(usize),
     Advance(usize),
     SetCursor(usize, usize, Json),
 }
@@ -90,7 +96,6 @@ struct Rows {
     integrations: Vec<Syncing>,
     runs: Vec<SyncRun>,
     items: Vec<SyncItem>,
-    unseen: Vec<usize>,
 }
 
 /// A store, and the ids it gave.
@@ -175,6 +180,7 @@ impl Side {
                 run,
                 items,
                 next,
+                cursor,
                 late,
             } => {
                 let id = self.runs[*run];
@@ -185,6 +191,7 @@ impl Side {
                     fence: self.fences[usize::try_from(of).unwrap()] - i64::from(*late),
                     items: items.clone(),
                     next: next.clone(),
+                    cursor: cursor.clone(),
                     now: at(now),
                 };
                 match syncs.add_items(&page).await.unwrap() {
@@ -193,12 +200,13 @@ impl Side {
                         items,
                         open,
                         finalisable,
+                        sorted,
                     } => {
                         let answers: Vec<String> = items
                             .into_iter()
                             .map(|item| self.added(item.unwrap()))
                             .collect();
-                        format!("{answers:?} {open} {finalisable}")
+                        format!("{answers:?} {open} {finalisable} {sorted}")
                     }
                 }
             }
@@ -270,18 +278,46 @@ impl Side {
                 let decided = syncs.decide_items(&decisions).await.unwrap();
                 format!("{:?}", decided.into_iter().map(answer).collect::<Vec<_>>())
             }
-            Step::Finalise(run, cursor) => {
+            Step::Sweep { run, limit } => {
+                let id = self.runs[*run];
+                let found = syncs.find_run(id, &Scope::Operator).await.unwrap().unwrap();
+                let of = place(&self.integrations, &found.integration_id);
+                let sweep = Sweep {
+                    run_id: id,
+                    fence: self.fences[usize::try_from(of).unwrap()],
+                    after: None,
+                    limit: *limit,
+                    now: at(now),
+                };
+                match syncs.sweep_records(&sweep).await.unwrap() {
+                    Swept::FenceLost => "lost".to_owned(),
+                    Swept::Done {
+                        items,
+                        last,
+                        open,
+                        finalisable,
+                    } => {
+                        let items: Vec<_> =
+                            items.into_iter().map(|item| self.added(item)).collect();
+                        format!("{items:?} {last:?} {open} {finalisable}")
+                    }
+                }
+            }
+            Step::Finalise(run) => {
                 let finalise = Finalise {
                     run_id: self.runs[*run],
-                    cursor: cursor.clone(),
                     schedule: SyncSchedule::default(),
                     stuck_after_runs: 2,
                     now: at(now),
                 };
                 match syncs.finalise(&finalise).await.unwrap() {
                     Finalised::Ended(end) => format!(
-                        "{:?} {:?} {} {:?}",
-                        end.cursor, end.next_sync_at, end.consecutive_sync_failures, end.stuck
+                        "{:?} {:?} {} {} {:?}",
+                        end.cursor,
+                        end.next_sync_at,
+                        end.consecutive_sync_failures,
+                        end.synced,
+                        end.stuck
                     ),
                     other => format!("{other:?}"),
                 }
@@ -321,7 +357,6 @@ impl Side {
             integrations: Vec::new(),
             runs: Vec::new(),
             items: Vec::new(),
-            unseen: Vec::new(),
         };
         let syncs = &self.ports.syncs;
         for id in &self.integrations {
@@ -337,8 +372,6 @@ impl Side {
             });
             let runs = syncs.list_runs(*id, &PageRequest::oldest(500)).await;
             for run in runs.unwrap().items {
-                let unseen = syncs.unseen_records(run.id, None, 100).await.unwrap();
-                rows.unseen.push(unseen.len());
                 rows.runs.push(SyncRun {
                     id: SyncRunId(place(&self.runs, &run.id)),
                     integration_id: IntegrationId(place(&self.integrations, id)),
@@ -403,6 +436,7 @@ fn next_step(dice: &mut Dice, rows: &Rows, tokens: &mut Vec<Uid>) -> Step {
                     2 => PageEnd::Complete,
                     _ => PageEnd::Failed("cut off".to_owned()),
                 },
+                cursor: dice.one_in(8).then(|| dice.below(9).into()),
                 late: dice.one_in(10),
             }
         }
@@ -436,7 +470,10 @@ fn next_step(dice: &mut Dice, rows: &Rows, tokens: &mut Vec<Uid>) -> Step {
             let token = tokens[dice.below(tokens.len())];
             Step::Renew(token, vec![dice.below(items), dice.below(items)])
         }
-        16 => Step::Reclaim,
+        16 if !runs.is_empty() => Step::Sweep {
+            run: a_run(dice, &runs),
+            limit: u32::try_from(1 + dice.below(6)).unwrap(),
+        },
         17 if items > 0 => {
             let verdict = |dice: &mut Dice| {
                 if dice.one_in(3) {
@@ -454,14 +491,7 @@ fn next_step(dice: &mut Dice, rows: &Rows, tokens: &mut Vec<Uid>) -> Step {
             Step::SetCursor(dice.below(2), dice.below(2), cursor.into())
         }
         18 if !runs.is_empty() => Step::Advance(a_run(dice, &runs)),
-        _ if !rows.runs.is_empty() => {
-            let cursor = if dice.one_in(5) {
-                CursorRule::Reduced(dice.below(9).into())
-            } else {
-                CursorRule::Watermark
-            };
-            Step::Finalise(dice.below(rows.runs.len()), cursor)
-        }
+        _ if !rows.runs.is_empty() => Step::Finalise(dice.below(rows.runs.len())),
         _ => Step::Reclaim,
     }
 }

@@ -8,14 +8,13 @@ use integrations_core::{
     sync::{
         Finalised, ItemAdded, OpenRun, PageAdded, PageEnd, RunCounts, RunOpened, RunState, SyncRun,
     },
-    value::{ExternalId, ItemKind},
 };
 use serde_json::json;
 
 use super::{
     Subject,
     feed::{Feed, version},
-    fixtures::{at, external, read_all, scope, whole},
+    fixtures::{at, read_all, scope, whole},
 };
 
 async fn runs_of(feed: &Feed<'_>) -> Vec<SyncRun> {
@@ -45,6 +44,7 @@ pub async fn opening_a_run_stores_it_with_its_operation(subject: &Subject) {
             sorted: false,
             reached: None,
             covered: None,
+            next_cursor: None,
             counts: RunCounts::default(),
             started_at: at(5),
             ended_at: None,
@@ -136,6 +136,7 @@ pub async fn a_page_stores_items_token_and_counts_together(subject: &Subject) {
         items,
         open,
         finalisable,
+        sorted,
     } = added
     else {
         panic!("the page should have been taken");
@@ -144,7 +145,7 @@ pub async fn a_page_stores_items_token_and_counts_together(subject: &Subject) {
         items[..],
         [Ok(ItemAdded::Stored(_)), Ok(ItemAdded::Stored(_))]
     ));
-    assert_eq!((open, finalisable), (2, false));
+    assert_eq!((open, finalisable, sorted), (2, false, false));
     let run = feed.run(run.id).await;
     assert_eq!(run.page_token, Some(json!("cursor-2")));
     assert!(!run.enumerated);
@@ -194,7 +195,8 @@ pub async fn a_last_page_with_nothing_open_says_finalise(subject: &Subject) {
         PageAdded::Done {
             items: vec![],
             open: 0,
-            finalisable: true
+            finalisable: true,
+            sorted: false
         }
     );
     assert!(
@@ -313,55 +315,6 @@ pub async fn runs_are_listed_page_by_page_from_either_end(subject: &Subject) {
     assert_eq!(oldest, ids);
     ids.reverse();
     assert_eq!(newest, ids);
-}
-
-// W-SYN-12: what a full and complete run did not see was deleted at the other side.
-pub async fn a_full_complete_run_tells_which_records_it_did_not_see(subject: &Subject) {
-    let mut feed = Feed::new(subject).await;
-    let all = ["a", "b", "c", "d"].map(|name| version(name, 1)).to_vec();
-    feed.sync(all, &[], 0).await;
-    let comments = feed.other_stream("comments");
-    feed.win_lease(3600).await;
-    let comments = Feed {
-        fence: feed.fence,
-        ..comments
-    };
-    comments.run_of(vec![version("z", 1)], 3600).await;
-    let full = feed.open_full(3600).await;
-    let seen = vec![version("b", 1), version("e", 1)];
-    feed.add(full.id, seen, PageEnd::Complete, 3600).await;
-    let unseen = |after, limit| async move {
-        let records = subject.ports.syncs.unseen_records(full.id, after, limit);
-        records.await.unwrap()
-    };
-
-    let first = unseen(None, 2).await;
-    let rest = unseen(first.last().cloned(), 2).await;
-
-    let names = |records: &[(ItemKind, ExternalId)]| {
-        records.iter().map(|(_, id)| id.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(names(&first), [external("a"), external("c")]);
-    assert_eq!(names(&rest), [external("d")]);
-}
-
-pub async fn only_a_full_complete_run_tells_of_unseen_records(subject: &Subject) {
-    let mut feed = Feed::new(subject).await;
-    feed.sync(vec![version("a", 1)], &[], 0).await;
-    let unseen = |run: SyncRunId| async move {
-        let records = subject.ports.syncs.unseen_records(run, None, 10);
-        records.await.unwrap()
-    };
-
-    let incremental = feed.sync(vec![version("b", 2)], &[], 3600).await.run;
-    assert_eq!(unseen(incremental.id).await, []);
-
-    feed.win_lease(7200).await;
-    let full = feed.open_full(7200).await;
-    assert_eq!(unseen(full.id).await, [], "while it enumerates");
-    let error = PageEnd::Failed("cut off".to_owned());
-    feed.add(full.id, vec![], error, 7200).await;
-    assert_eq!(unseen(full.id).await, [], "after enumeration failed");
 }
 
 pub async fn finalising_an_unknown_run_finds_none(subject: &Subject) {

@@ -24,6 +24,7 @@ mod sync_lease;
 mod sync_runs;
 mod sync_settle;
 mod sync_store;
+mod sync_sweep;
 mod table;
 mod token;
 mod wake;

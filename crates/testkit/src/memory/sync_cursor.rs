@@ -5,7 +5,7 @@ use integrations_core::{
     id::SyncRunId,
     integration::Scope,
     sync::{
-        CheckpointOrder, CursorMove, CursorRule, RunState, SyncRun,
+        CheckpointOrder, CursorMove, RunState, SyncRun,
         protocol::{self, is_further, put_cursor},
     },
 };
@@ -27,29 +27,19 @@ pub(super) fn advance(
     let may_move = run.sorted
         && run.state == RunState::Running
         && is_present_fence(state, run.integration_id, fence);
-    may_move.then(|| follow(state, &run, &CursorRule::Watermark, now))?
+    may_move.then(|| follow(state, &run, now))?
 }
 
-/// Moves the cursor of the run's stream to where `rule` puts it, if that is further on.
-pub(super) fn follow(
-    state: &mut State,
-    run: &SyncRun,
-    rule: &CursorRule,
-    now: DateTime<Utc>,
-) -> Option<CursorMove> {
+/// Moves the cursor of the run's stream as far as it may go, if that is further on.
+pub(super) fn follow(state: &mut State, run: &SyncRun, now: DateTime<Utc>) -> Option<CursorMove> {
     let latest = latest(state, run.integration_id, &run.stream)?;
-    if !protocol::may_move_cursor(run, rule, latest.id == run.id) {
+    if !protocol::may_move_cursor(run, latest.id == run.id) {
         return None;
     }
-    let to = match rule {
-        CursorRule::Watermark => watermark(state, run, latest.covered.clone())?,
-        CursorRule::Reduced(cursor) => {
-            let mut items = of_stream(state, run);
-            if items.any(ItemRow::is_unresolved) {
-                return None;
-            }
-            cursor.clone()
-        }
+    let to = match &run.next_cursor {
+        None => watermark(state, run, latest.covered.clone())?,
+        Some(_) if of_stream(state, run).any(ItemRow::is_unresolved) => return None,
+        Some(cursor) => cursor.clone(),
     };
     let row = state.integration_mut(run.integration_id, &Scope::Operator)?;
     let from = row.cursor(&run.stream).cloned();

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
 use integrations_core::{
     id::{LogId, SyncRunId},
     integration::Scope,
     operation_log::{OperationEnd, OperationStatus},
     sync::{
         Finalise, Finalised, ItemStatus, RunCounts, RunEnd, RunState, StuckRecord, SyncRun,
-        protocol::{end_run, end_summary, end_sync},
+        protocol::{SyncEnd, end_run, end_summary, end_sync, mend_run},
     },
 };
 use serde_json::{Map, Value as Json};
@@ -21,7 +20,8 @@ pub(super) fn finalise(state: &mut State, finalise: &Finalise) -> Finalised {
         return Finalised::NotFound;
     };
     if run.state.is_final() {
-        let moved = sync_cursor::follow(state, &run, &finalise.cursor, finalise.now);
+        let moved = sync_cursor::follow(state, &run, finalise.now);
+        mend(state, &run, finalise);
         return Finalised::AlreadyEnded {
             cursor_moved: moved.is_some(),
         };
@@ -35,22 +35,45 @@ pub(super) fn finalise(state: &mut State, finalise: &Finalise) -> Finalised {
         *row = run.clone();
     }
     end_log(state, &run, finalise);
-    let cursor = sync_cursor::follow(state, &run, &finalise.cursor, finalise.now);
-    let (next_sync_at, consecutive_sync_failures) =
-        reschedule(state, &run, finalise).unwrap_or_default();
+    let cursor = sync_cursor::follow(state, &run, finalise.now);
+    let sync = reschedule(state, &run, finalise).unwrap_or_default();
     let stuck = count_failing_records(state, run.id, finalise.stuck_after_runs);
     Finalised::Ended(Box::new(RunEnd {
         run,
         cursor,
-        next_sync_at,
-        consecutive_sync_failures,
+        next_sync_at: sync.next_sync_at,
+        consecutive_sync_failures: sync.consecutive_failures,
+        synced: sync.clean,
         stuck,
     }))
 }
 
+/// Has a run that had ended say how it stands now.
+fn mend(state: &mut State, run: &SyncRun, finalise: &Finalise) {
+    let Some(run) = mend_run(run) else { return };
+    if let Some(row) = state.runs.get_mut(run.id.0) {
+        *row = run.clone();
+    }
+    if let Some(row) = run.log_id.and_then(|id| state.operations.get_mut(id.0)) {
+        // It is ended once more.
+        row.entry.status = OperationStatus::Processing;
+    }
+    end_log(state, &run, finalise);
+    let of_integration = |other: &&SyncRun| other.integration_id == run.integration_id;
+    let clean = (state.runs.values().filter(of_integration))
+        .filter(|other| other.fence == run.fence || other.state == RunState::Running)
+        .all(|other| other.state == RunState::Success);
+    let row = state.integration_mut(run.integration_id, &Scope::Operator);
+    if let Some(row) = row.filter(|row| clean && row.sync_fence == run.fence) {
+        row.last_synced_at = Some(finalise.now);
+        row.consecutive_sync_failures = 0;
+        row.updated_at = finalise.now;
+    }
+}
+
 fn end_log(state: &mut State, run: &SyncRun, finalise: &Finalise) {
     let Some(log_id) = run.log_id else { return };
-    let duration = finalise.now - run.started_at;
+    let duration = run.ended_at.unwrap_or(finalise.now) - run.started_at;
     let end = OperationEnd {
         status: OperationStatus::from(run.state.as_str()),
         summary: Some(end_summary(run)),
@@ -83,13 +106,9 @@ fn note_counts(state: &mut State, log_id: LogId, counts: &RunCounts) {
     }
 }
 
-/// Ends the sync with its last run: counts it, sets the next one and gives the lease back; when
-/// the next one is due and how many in a row were not clean. A removed integration stays as it is.
-fn reschedule(
-    state: &mut State,
-    run: &SyncRun,
-    finalise: &Finalise,
-) -> Option<(Option<DateTime<Utc>>, i32)> {
+/// Ends the sync with its last run: counts it, sets the next one and gives the lease back. A removed
+/// integration stays as it is.
+fn reschedule(state: &mut State, run: &SyncRun, finalise: &Finalise) -> Option<SyncEnd> {
     let of_sync = |other: &&SyncRun| other.integration_id == run.integration_id;
     let goes_on = (state.runs.values().filter(of_sync)).any(|run| run.state == RunState::Running);
     let clean = (state.runs.values().filter(of_sync))
@@ -97,7 +116,11 @@ fn reschedule(
         .all(|other| other.state == RunState::Success);
     let row = state.integration_mut(run.integration_id, &Scope::Operator)?;
     if goes_on {
-        return Some((row.next_sync_at, row.consecutive_sync_failures));
+        return Some(SyncEnd {
+            clean: false,
+            next_sync_at: row.next_sync_at,
+            consecutive_failures: row.consecutive_sync_failures,
+        });
     }
     let end = end_sync(
         clean,
@@ -115,7 +138,7 @@ fn reschedule(
         row.sync_lease = None;
     }
     row.updated_at = finalise.now;
-    Some((row.next_sync_at, row.consecutive_sync_failures))
+    Some(end)
 }
 
 /// Counts the run for each record that failed in it, once; those that are stuck since now.

@@ -6,7 +6,7 @@ use integrations_core::{
     sync::{
         Checkpoint, ItemStatus, NewItem, PageAdded, PageEnd, Payload, RunPage, RunState, SyncItem,
         SyncRun,
-        protocol::{ItemState, Known, plan_page},
+        protocol::{ItemState, Known, PagePlan, plan_page},
     },
 };
 
@@ -22,6 +22,7 @@ pub(super) fn add(state: &mut State, page: &RunPage) -> Result<PageAdded, StoreE
         PageEnd::Complete => Columns::check(),
         PageEnd::Failed(error) => Columns::check().text(error.as_str()),
     }
+    .json(page.cursor.as_ref())
     .of_row()?;
     let run = state.runs.get(page.run_id.0).filter(|run| {
         run.state == RunState::Running && is_present_fence(state, run.integration_id, page.fence)
@@ -35,9 +36,20 @@ pub(super) fn add(state: &mut State, page: &RunPage) -> Result<PageAdded, StoreE
     let ids = state.items.allocate(page.items.len());
     let ids: Vec<_> = ids.into_iter().map(SyncItemId).collect();
     let plan = plan_page(page, &run, known(state, &run), &fits, &ids);
+    let added = PageAdded::Done {
+        items: plan.answers.clone(),
+        open: plan.run.counts.open,
+        finalisable: plan.run.is_finalisable(),
+        sorted: plan.run.sorted,
+    };
+    write(state, page, plan);
+    Ok(added)
+}
 
+/// Writes what a page changes.
+pub(super) fn write(state: &mut State, page: &RunPage, plan: PagePlan) {
     for (item, index) in plan.stored {
-        let row = stored(&run, item, &page.items[index]);
+        let row = stored(&plan.run, item, &page.items[index]);
         state.items.place(row.item.id.0, row);
     }
     for (item, index) in plan.requeued {
@@ -45,25 +57,24 @@ pub(super) fn add(state: &mut State, page: &RunPage) -> Result<PageAdded, StoreE
             if item.lease.is_none() {
                 row.item.payload = Some(page.items[index].payload.clone());
             }
-            row.item.sync_log_id = run.log_id;
+            row.item.sync_log_id = plan.run.log_id;
+            row.put(item);
+        }
+    }
+    for (id, item) in plan.others.items {
+        if let Some(row) = state.items.get_mut(id.0) {
             row.put(item);
         }
     }
     state.records.extend(plan.records);
-    count_changes(state, &plan.others);
-    let added = PageAdded::Done {
-        items: plan.answers,
-        open: plan.run.counts.open,
-        finalisable: plan.run.is_finalisable(),
-    };
     if let Some(row) = state.runs.get_mut(page.run_id.0) {
         *row = plan.run;
     }
-    Ok(added)
+    count_changes(state, &plan.others.recount);
 }
 
 /// Everything that is known of the run's stream.
-fn known(state: &State, run: &SyncRun) -> Known {
+pub(super) fn known(state: &State, run: &SyncRun) -> Known {
     let mut known = Known::default();
     for (key, record) in &state.records {
         if key.integration_id == run.integration_id && key.stream == run.stream {

@@ -78,7 +78,7 @@ pub(super) fn release(
 ) -> bool {
     let row = state
         .integration_mut(id, &Scope::Operator)
-        .filter(|row| row.sync_fence == fence);
+        .filter(|row| row.sync_fence == fence && row.sync_lease.is_some());
     row.is_some_and(|row| {
         row.sync_lease = None;
         row.next_sync_at = next_sync_at.or(row.next_sync_at);

@@ -52,6 +52,7 @@ pub(super) fn open(state: &mut State, open: &OpenRun) -> Result<RunOpened, Store
         sorted: open.sorted,
         reached: None,
         covered: covered.clone(),
+        next_cursor: None,
         counts: RunCounts::default(),
         started_at: open.now,
         ended_at: None,
@@ -76,17 +77,21 @@ pub(super) fn latest<'a>(
     state.runs.values().rfind(of_stream)
 }
 
-/// Puts back how far a stream is known completely, to where an operator puts its cursor.
+/// Puts back how far a stream is known completely, to where an operator puts its cursor, and
+/// forgets where a provider wanted to go on.
 pub(super) fn uncover(
     state: &mut State,
     id: IntegrationId,
     stream: &StreamName,
-    cursor: &CheckpointOrder,
+    cursor: Option<&CheckpointOrder>,
 ) {
     let latest = latest(state, id, stream).map(|run| run.id);
-    let latest = latest.and_then(|id| state.runs.get_mut(id.0));
-    if let Some(run) = latest.filter(|run| run.covered.as_ref() > Some(cursor)) {
-        run.covered = Some(cursor.clone());
+    let Some(run) = latest.and_then(|id| state.runs.get_mut(id.0)) else {
+        return;
+    };
+    run.next_cursor = None;
+    if cursor.is_some() && run.covered.as_ref() > cursor {
+        run.covered = cursor.cloned();
     }
 }
 

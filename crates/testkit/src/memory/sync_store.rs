@@ -8,18 +8,16 @@ use integrations_core::{
     store::{Page, PageRequest, StoreError},
     sync::{
         Checkpoint, CursorMove, Finalise, Finalised, ItemClaim, ItemDecided, ItemDecision,
-        ItemFilter, OpenRun, PageAdded, RunOpened, RunPage, RunState, StalenessChange, SyncItem,
-        SyncRun, SyncStore, protocol::put_cursor,
+        ItemFilter, OpenRun, PageAdded, RunOpened, RunPage, StalenessChange, Sweep, Swept,
+        SyncItem, SyncRun, SyncStore, protocol::put_cursor,
     },
-    value::{ExternalId, ItemKind, StreamName},
+    value::{ItemKind, StreamName},
 };
 use serde_json::Value as Json;
 
 use super::{
-    MemoryStore,
-    columns::Columns,
-    state::{ItemRow, State},
-    sync_claim, sync_cursor, sync_finalise, sync_items, sync_runs, sync_settle,
+    MemoryStore, columns::Columns, state::ItemRow, sync_claim, sync_cursor, sync_finalise,
+    sync_items, sync_runs, sync_settle, sync_sweep,
 };
 
 #[async_trait]
@@ -129,14 +127,8 @@ impl SyncStore for MemoryStore {
         Ok(sync_claim::waiting_kinds(&self.lock()))
     }
 
-    async fn unseen_records(
-        &self,
-        run_id: SyncRunId,
-        after: Option<(ItemKind, ExternalId)>,
-        limit: u32,
-    ) -> Result<Vec<(ItemKind, ExternalId)>, StoreError> {
-        let state = self.lock();
-        Ok(unseen(&state, run_id, after.as_ref(), limit))
+    async fn sweep_records(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
+        Ok(sync_sweep::sweep(&mut self.lock(), sweep))
     }
 
     async fn set_cursor(
@@ -154,9 +146,8 @@ impl SyncStore for MemoryStore {
         };
         put_cursor(&mut row.sync_cursor, stream, cursor.clone());
         row.updated_at = now;
-        if let Some(checkpoint) = Checkpoint::from_json(cursor) {
-            sync_runs::uncover(&mut state, integration_id, stream, &checkpoint.order());
-        }
+        let order = Checkpoint::from_json(cursor).map(|checkpoint| checkpoint.order());
+        sync_runs::uncover(&mut state, integration_id, stream, order.as_ref());
         Ok(true)
     }
 
@@ -177,29 +168,4 @@ fn selects(filter: &ItemFilter, item: &SyncItem) -> bool {
         && (filter.status.as_ref()).is_none_or(|status| *status == item.status)
         && (filter.kind.as_ref()).is_none_or(|kind| *kind == item.kind)
         && filter.since.is_none_or(|since| item.created_at >= since)
-}
-
-fn unseen(
-    state: &State,
-    run_id: SyncRunId,
-    after: Option<&(ItemKind, ExternalId)>,
-    limit: u32,
-) -> Vec<(ItemKind, ExternalId)> {
-    let complete = state.runs.get(run_id.0).filter(|run| {
-        let known = !matches!(run.state, RunState::Unrecognised(_));
-        known && run.full_resync && run.enumerated && run.enumeration_error.is_none()
-    });
-    let Some(run) = complete else {
-        return Vec::new();
-    };
-    state
-        .records
-        .iter()
-        .filter(|(key, _)| key.integration_id == run.integration_id && key.stream == run.stream)
-        // What a later run saw is there.
-        .filter(|(_, record)| record.last_seen_run.is_none_or(|seen| seen < run_id))
-        .map(|(key, _)| (key.kind.clone(), key.external_id.clone()))
-        .filter(|record| after.is_none_or(|after| record > after))
-        .take(limit as usize)
-        .collect()
 }

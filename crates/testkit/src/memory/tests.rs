@@ -11,9 +11,9 @@ use integrations_core::{
     operation_log::{Direction, NewOperation, OperationLog, OperationStatus},
     store::{Ports, Rejected, Store, StoreErrorKind},
     sync::{
-        Checkpoint, CursorRule, Finalise, Finalised, ItemClaim, ItemOutcome, ItemSettlement,
-        ItemStatus, KindSelection, NewItem, OpenRun, PageEnd, Payload, RunOpened, RunPage,
-        RunState, SyncItem, SyncRun, SyncSchedule, SyncSettlement, SyncStore,
+        Checkpoint, Finalise, Finalised, ItemClaim, ItemOutcome, ItemSettlement, ItemStatus,
+        KindSelection, NewItem, OpenRun, PageEnd, Payload, RunOpened, RunPage, RunState, SyncItem,
+        SyncRun, SyncSchedule, SyncSettlement, SyncStore,
     },
     time::later,
     token::{NewToken, OneTimeTokens, TokenKind},
@@ -102,6 +102,7 @@ async fn enumerate(store: &MemoryStore, run: &SyncRun, versions: &[(&str, i64)])
         fence: run.fence,
         items: items.collect(),
         next: PageEnd::Complete,
+        cursor: None,
         now: now(store),
     };
     store.add_items(&page).await.unwrap();
@@ -132,7 +133,6 @@ async fn settle(store: &MemoryStore, item: &SyncItem, outcome: ItemOutcome) {
 async fn finalise(store: &MemoryStore, run: &SyncRun) -> Finalised {
     let finalise = Finalise {
         run_id: run.id,
-        cursor: CursorRule::Watermark,
         schedule: SyncSchedule::default(),
         stuck_after_runs: 5,
         now: now(store),

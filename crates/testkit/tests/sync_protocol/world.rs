@@ -157,6 +157,7 @@ impl World {
             sorted,
             reached: None,
             covered: latest.and_then(|run| run.covered.clone()),
+            next_cursor: None,
             counts: RunCounts::default(),
             started_at: now(),
             ended_at: None,
@@ -177,6 +178,7 @@ impl World {
                 (false, 0) => PageEnd::Complete,
                 (false, left) => PageEnd::Continue(left.into()),
             },
+            cursor: None,
             now: now(),
         };
         let is_last = fails || left == 0;
@@ -197,7 +199,7 @@ impl World {
             self.items.insert(item.id, item);
         }
         self.records.extend(plan.records);
-        self.count(&plan.others);
+        self.count(&plan.others.recount);
         let mut run = plan.run;
         if fault == Some(Fault::NothingCovered) {
             run.covered = None;

@@ -286,6 +286,27 @@ async fn a_sorted_stream_moves_its_cursor_while_it_is_enumerated() {
     );
 }
 
+// SYN-32, SYN-33
+#[tokio::test]
+async fn a_cursor_only_the_provider_can_tell_waits_for_everything() {
+    let world = World::new(&["issues"]).await;
+    world.feed.put("issues", "a", 1);
+    world.feed.put("issues", "b", 2);
+    world.feed.put("issues", "c", 3);
+    world
+        .feed
+        .stream("issues", |stream| stream.cursor = Some(json!("opaque")));
+    world.script.on("b", [Act::Hopeless]);
+
+    world.whole_sync().await;
+    assert_eq!(world.cursor("issues").await, None);
+
+    let failed = world.item("b").await.id;
+    world.engine.items().retry(&[failed]).await.unwrap();
+    world.drain_all().await;
+    assert_eq!(world.cursor("issues").await, Some(json!("opaque")));
+}
+
 // SYN-06
 #[tokio::test]
 async fn a_full_sync_looks_at_everything_again() {

@@ -35,6 +35,10 @@ pub(crate) struct Stream {
     /// Id and version, as the other side tells them.
     pub(crate) records: Vec<(String, i64)>,
     pub(crate) sorted: bool,
+    /// Whether a run from the beginning tells every record.
+    pub(crate) exhaustive: bool,
+    /// Where to go on, as the other side tells it.
+    pub(crate) cursor: Option<serde_json::Value>,
     /// What happens at the pages to come, in order; then all goes well.
     pub(crate) faults: VecDeque<Option<Fault>>,
     /// The cursor and page of each page that was asked for.
@@ -149,6 +153,7 @@ impl ScheduledSync for Feed {
                 feed: self.clone(),
                 name: name.clone(),
                 sorted: stream.sorted,
+                exhaustive: stream.exhaustive,
             }) as Box<dyn SyncStream>
         };
         state.streams.iter().map(stream).collect()
@@ -165,6 +170,7 @@ struct FeedStream {
     feed: Feed,
     name: String,
     sorted: bool,
+    exhaustive: bool,
 }
 
 #[async_trait]
@@ -179,6 +185,10 @@ impl SyncStream for FeedStream {
         } else {
             StreamOrder::Unsorted
         }
+    }
+
+    fn is_exhaustive(&self) -> bool {
+        self.exhaustive
     }
 
     async fn page(&self, query: &PageQuery) -> Result<SyncPage, EnumerationError> {
@@ -216,6 +226,7 @@ impl SyncStream for FeedStream {
                 .map(|(id, version)| item(&self.name, id, *version))
                 .collect(),
             next: (first + size < told.len()).then(|| json!(page + 1)),
+            cursor: state.streams[&self.name].cursor.clone(),
         })
     }
 }
@@ -224,7 +235,8 @@ fn item(stream: &str, id: &str, version: i64) -> SourceItem {
     SourceItem {
         kind: ItemKind::new(stream.trim_end_matches('s')).unwrap(),
         payload: Payload::Text(json!({ "id": id, "version": version }).to_string()),
-        external_id: Some(ExternalId::new(id).unwrap()),
+        // One that cannot be read is told without an id.
+        external_id: ExternalId::new(id).ok(),
         checkpoint: Some(Checkpoint::Number(version)),
     }
 }

@@ -314,3 +314,26 @@ async fn a_run_is_told_of_once() {
     );
     assert_eq!(count(EventKind::IntegrationSynced { run_id }), 1);
 }
+
+// SYN-35, SYN-38: a run is that of a stream, a sync that of an integration.
+#[tokio::test]
+async fn a_clean_sync_of_several_streams_is_told_of_once() {
+    let world = World::new(&["comments", "issues"]).await;
+    world.feed.put("issues", "a", 1);
+    world.script.on("a", [Act::Hopeless]);
+    world.whole_sync().await;
+    world.whole_sync().await;
+
+    let runs = world.runs().await;
+    let clean: Vec<_> = runs.iter().map(|run| run.state.as_str()).collect();
+    assert_eq!(clean, ["success", "failed", "success", "success"]);
+    let events = world.events().await;
+    let completed = |kind: &&EventKind| matches!(kind, EventKind::SyncCompleted { .. });
+    assert_eq!(events.iter().filter(completed).count(), 4);
+    let synced = events.iter().filter_map(|kind| match kind {
+        EventKind::IntegrationSynced { run_id } => Some(*run_id),
+        _ => None,
+    });
+    let ended_last = runs[2..].iter().max_by_key(|run| run.ended_at).unwrap().id;
+    assert_eq!(synced.collect::<Vec<_>>(), [ended_last]);
+}

@@ -5,6 +5,7 @@
     reason = "a test ends where its preparation fails"
 )]
 
+mod deletions;
 mod enumeration;
 mod feed;
 mod items;

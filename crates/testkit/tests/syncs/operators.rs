@@ -18,7 +18,7 @@ async fn with_a_failed_record() -> World {
     world
 }
 
-// SYN-26, SYN-40
+// SYN-26, SYN-40, W-SYN-6
 #[tokio::test]
 async fn a_retry_lets_the_cursor_go_on() {
     let world = with_a_failed_record().await;
@@ -30,6 +30,8 @@ async fn a_retry_lets_the_cursor_go_on() {
 
     assert_eq!(world.item("a").await.status, ItemStatus::Success);
     assert_eq!(world.cursor("issues").await, Some(json!(2)));
+    assert_eq!(world.last_run().await.state, RunState::Success);
+    assert!(world.row().await.last_synced_at.is_some());
 }
 
 // SYN-40

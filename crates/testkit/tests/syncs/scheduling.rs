@@ -6,7 +6,7 @@ use integrations_core::{
     client::AccountUpdate,
     event::EventKind,
     integration::{HealthStatus, Scope},
-    sync::engine::{SyncEngine, SyncError, SyncRequest},
+    sync::engine::{StreamOutcome, SyncEngine, SyncError, SyncRequest},
 };
 
 use crate::{
@@ -253,4 +253,70 @@ async fn engines_side_by_side_never_sync_one_integration_twice_at_once() {
         other.sync_due(9, &world.stop)
     );
     assert_eq!(one.unwrap().len() + two.unwrap().len(), 1);
+}
+
+// L-SYN-2: a lease lasts as long as the work does.
+#[tokio::test]
+async fn a_slow_page_keeps_its_integration() {
+    let world = World::new(&["issues"]).await;
+    world.pass(600);
+    world.feed.fail_next("issues", Fault::Hangs);
+    let slow = tokio::spawn({
+        let (engine, stop) = (world.engine.clone(), world.stop.clone());
+        async move { engine.sync_due(1, &stop).await.unwrap() }
+    });
+    eventually(async || !world.feed.asked("issues").is_empty()).await;
+
+    // Several times the lease, and less than a page may take.
+    for n in 1..=12 {
+        let before = world.row().await.sync_lease.unwrap().until;
+        world.pass(20);
+        eventually(async || world.row().await.sync_lease.unwrap().until > before).await;
+        let other = world.engine.sync_due(1, &world.stop).await.unwrap();
+        assert_eq!(other, [], "after {} s", n * 20);
+    }
+    assert_eq!(world.feed.asked("issues").len(), 1);
+
+    world.pass(60);
+    let report = slow.await.unwrap().pop().unwrap();
+    assert!(matches!(
+        report.streams[0].outcome,
+        StreamOutcome::Failed(_)
+    ));
+}
+
+// INV-07, SYN-04: the round of a process that was killed is taken over, at the page it was at.
+#[tokio::test]
+async fn a_killed_scheduler_is_taken_over_once_its_lease_ran_out() {
+    let world = World::new(&["issues"]).await;
+    for n in 1..=4 {
+        world.feed.put("issues", &format!("r{n}"), n);
+    }
+    world.pass(600);
+    world.feed.stream("issues", |stream| {
+        stream.faults.extend([None, Some(Fault::Hangs)]);
+    });
+    let killed = tokio::spawn({
+        let (engine, stop) = (world.engine.clone(), world.stop.clone());
+        async move { engine.sync_due(1, &stop).await }
+    });
+    eventually(async || world.feed.asked("issues").len() == 2).await;
+    killed.abort();
+    assert!(killed.await.unwrap_err().is_cancelled());
+
+    world.pass(59);
+    let early = world.engine.sync_due(1, &world.stop).await.unwrap();
+    assert_eq!(early, [], "it may still be alive");
+    world.pass(2);
+    let report = world.engine.sync_due(1, &world.stop).await.unwrap();
+    world.drain_all().await;
+
+    assert!(report[0].streams[0].resumed);
+    assert_eq!(
+        world.feed.asked("issues"),
+        [(None, 1), (None, 2), (None, 2)]
+    );
+    assert_eq!(world.script.handled().len(), 4);
+    assert_eq!(world.runs().await.len(), 1);
+    assert!(world.last_run().await.state.is_final());
 }

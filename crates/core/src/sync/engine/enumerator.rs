@@ -5,12 +5,14 @@ use std::panic::AssertUnwindSafe;
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 
+use serde_json::Value as Json;
+
 use super::{Inner, position::Position};
 use crate::{
     encryptor::{DigestPurpose, KeyedDigest},
-    provider::{EnumerationError, PageQuery, Pause, SourceItem, StreamOrder, SyncPage, SyncStream},
+    provider::{EnumerationError, PageQuery, Pause, SourceItem, SyncPage, SyncStream},
     store::{StoreError, StoreErrorKind},
-    sync::{ItemAdded, NewItem, PageAdded, PageEnd, RunPage, SyncRun},
+    sync::{ItemAdded, NewItem, PageAdded, PageEnd, RunPage, Sweep, Swept, SyncRun},
     time::later,
     value::cut_chars,
     wake::WakeChannel,
@@ -19,6 +21,9 @@ use crate::{
 
 /// The most characters of an error kept with a run.
 const MAX_ERROR: usize = 1000;
+
+/// Records that are looked at for deletions in one transaction.
+const SWEEP: u32 = 1000;
 
 /// What came of enumerating a run, for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub struct StreamCounts {
     pub requeued: u64,
     /// Versions dropped, being in the run already or done before.
     pub duplicates: u64,
+    /// Records that a full run found to be deleted.
+    pub deleted: u64,
     /// Items the store could not take. The run then ends as failed.
     pub rejected: u64,
 }
@@ -79,6 +86,9 @@ impl Enumeration<'_> {
             },
             None => start,
         };
+        if position.sweeps {
+            return self.sweep().await;
+        }
         let mut next_move = self.cursor_move_due();
         loop {
             if self.stop.is_stopped() {
@@ -99,13 +109,14 @@ impl Enumeration<'_> {
                 return Ok(StreamOutcome::LeaseLost);
             }
             if last {
-                return Ok(match self.rejection() {
-                    Some(error) => StreamOutcome::Failed(error),
-                    None => StreamOutcome::Enumerated,
-                });
+                return match self.rejection() {
+                    Some(error) => Ok(StreamOutcome::Failed(error)),
+                    None if position.sweeps => self.sweep().await,
+                    None => Ok(StreamOutcome::Enumerated),
+                };
             }
             let now = self.now();
-            if self.run.sorted && !position.out_of_order && next_move <= now {
+            if self.run.sorted && next_move <= now {
                 self.move_cursor(now).await?;
                 next_move = self.cursor_move_due();
             }
@@ -143,17 +154,9 @@ impl Enumeration<'_> {
         page: SyncPage,
         position: &mut Position,
     ) -> Result<Stored, StoreError> {
-        if self.stream.order() == StreamOrder::Ascending
-            && self.run.sorted
-            && !position.out_of_order
-            && !position.keeps_order(&page.items)
-        {
-            tracing::warn!(
-                run_id = %self.run.id,
-                stream = %self.run.stream,
-                "a stream that promised to be sorted is not; its cursor waits for the end"
-            );
-        }
+        let has_no_id = |item: &SourceItem| item.external_id.is_none();
+        position.nameless |= page.items.iter().any(has_no_id);
+        let cursor = page.cursor;
         let mut items = page.items.into_iter().peekable();
         loop {
             let part: Vec<_> = items.by_ref().take(self.engine.policy.page_chunk).collect();
@@ -162,21 +165,23 @@ impl Enumeration<'_> {
                 position.page.clone_from(&page.next);
             }
             let ends = is_last_part && page.next.is_none();
-            let end = if ends {
-                self.rejection().map_or(PageEnd::Complete, PageEnd::Failed)
-            } else {
-                PageEnd::Continue(position.token())
+            position.sweeps = ends && self.finds_deletions(position);
+            let end = match self.rejection() {
+                Some(error) if ends => PageEnd::Failed(error),
+                None if ends && !position.sweeps => PageEnd::Complete,
+                _ => PageEnd::Continue(position.token()),
             };
             let before = self.counts.rejected;
             let part = self.new_items(part).await?;
-            if let Stored::FenceLost = self.add(part, end).await? {
+            let cursor = cursor.clone().filter(|_| is_last_part);
+            if let Stored::FenceLost = self.add(part, end, cursor).await? {
                 return Ok(Stored::FenceLost);
             }
             if ends
                 && self.counts.rejected > before
                 && let Some(error) = self.rejection()
             {
-                return self.add(Vec::new(), PageEnd::Failed(error)).await;
+                return self.add(Vec::new(), PageEnd::Failed(error), None).await;
             }
             if is_last_part {
                 return Ok(Stored::Yes);
@@ -184,24 +189,95 @@ impl Enumeration<'_> {
         }
     }
 
+    /// Whether what the run was not told was deleted.
+    fn finds_deletions(&self, position: &Position) -> bool {
+        let looks_at_all = self.run.full_resync && self.stream.is_exhaustive();
+        if looks_at_all && position.nameless {
+            tracing::warn!(
+                run_id = %self.run.id,
+                stream = %self.run.stream,
+                "records without an id were told: deletions are looked for in the next full run"
+            );
+        }
+        looks_at_all && !position.nameless
+    }
+
+    /// Has every record looked at that there was, part by part, which ends enumeration. A process
+    /// that takes over begins again; what was found by then is not told again.
+    async fn sweep(&mut self) -> Result<StreamOutcome, StoreError> {
+        let ports = self.engine.client.ports();
+        let mut after = None;
+        loop {
+            if self.stop.is_stopped() {
+                return Ok(StreamOutcome::Interrupted);
+            }
+            let sweep = Sweep {
+                run_id: self.run.id,
+                fence: self.fence,
+                after,
+                limit: SWEEP,
+                now: ports.clock.now(),
+            };
+            let Swept::Done {
+                items,
+                last,
+                open,
+                finalisable,
+            } = ports.syncs.sweep_records(&sweep).await?
+            else {
+                return Ok(StreamOutcome::LeaseLost);
+            };
+            for added in items {
+                match added {
+                    ItemAdded::Requeued(_) => self.counts.requeued += 1,
+                    _ => self.counts.deleted += 1,
+                }
+            }
+            self.finalisable = finalisable;
+            if open > 0 {
+                ports.wake.ring(WakeChannel::Items);
+            }
+            if last.is_none() {
+                return Ok(StreamOutcome::Enumerated);
+            }
+            after = last;
+        }
+    }
+
     /// Stores items with how enumeration goes on, and wakes workers.
-    async fn add(&mut self, items: Vec<NewItem>, next: PageEnd) -> Result<Stored, StoreError> {
+    async fn add(
+        &mut self,
+        items: Vec<NewItem>,
+        next: PageEnd,
+        cursor: Option<Json>,
+    ) -> Result<Stored, StoreError> {
         let ports = self.engine.client.ports();
         let page = RunPage {
             run_id: self.run.id,
             fence: self.fence,
             items,
             next,
+            cursor,
             now: ports.clock.now(),
         };
-        let (items, open, finalisable) = match ports.syncs.add_items(&page).await? {
+        let (items, open, finalisable, sorted) = match ports.syncs.add_items(&page).await? {
             PageAdded::FenceLost => return Ok(Stored::FenceLost),
             PageAdded::Done {
                 items,
                 open,
                 finalisable,
-            } => (items, open, finalisable),
+                sorted,
+            } => (items, open, finalisable, sorted),
         };
+        if self.run.sorted && !sorted {
+            tracing::warn!(
+                run_id = %self.run.id,
+                stream = %self.run.stream,
+                "a stream that promised to be sorted is not, or a record of it was refused: its \
+                 cursor waits for the end"
+            );
+        }
+        self.run.sorted = sorted;
         for added in items {
             match added {
                 Ok(ItemAdded::Stored(_)) => self.counts.stored += 1,
@@ -235,7 +311,7 @@ impl Enumeration<'_> {
     async fn fail(&mut self, error: &str) -> Result<StreamOutcome, StoreError> {
         let error = cut_chars(error, MAX_ERROR).replace('\0', "\u{fffd}");
         let end = PageEnd::Failed(error.clone());
-        Ok(match self.add(Vec::new(), end).await? {
+        Ok(match self.add(Vec::new(), end, None).await? {
             Stored::Yes => StreamOutcome::Failed(error),
             Stored::FenceLost => StreamOutcome::LeaseLost,
         })

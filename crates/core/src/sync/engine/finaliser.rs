@@ -8,7 +8,7 @@ use crate::{
     id::SyncRunId,
     integration::Scope,
     store::StoreError,
-    sync::{CursorRule, Finalise, Finalised, RunEnd, RunState, SyncSchedule},
+    sync::{Finalise, Finalised, RunEnd, SyncSchedule},
     time::later,
 };
 
@@ -32,7 +32,6 @@ impl Inner {
             tries += 1;
             let finalise = Finalise {
                 run_id,
-                cursor: CursorRule::Watermark,
                 schedule: SyncSchedule {
                     max_backoff_multiplier: self.policy.max_backoff_multiplier,
                     jitter: self.jitter(),
@@ -107,7 +106,7 @@ impl Inner {
             failed: counts.failed,
             skipped: counts.skipped,
         });
-        if run.state == RunState::Success {
+        if end.synced {
             tell(EventKind::IntegrationSynced { run_id: run.id });
         }
         for record in &end.stuck {

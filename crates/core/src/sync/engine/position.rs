@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::{
-    provider::{EnumerationError, SourceItem},
-    sync::{Checkpoint, CheckpointOrder},
-};
+use crate::provider::EnumerationError;
 
 /// The token kept with a run: enough for another process to go on.
 ///
@@ -18,12 +15,13 @@ pub(super) struct Position {
     pub(super) since: Option<Json>,
     /// The provider's token of the page to read.
     pub(super) page: Option<Json>,
-    /// The greatest checkpoint so far, in a stream that promised to be sorted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) highest: Option<CheckpointOrder>,
-    /// Whether the stream broke that promise.
+    /// Whether a record without an id was told: which one is not known, so none may be taken for
+    /// deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) out_of_order: bool,
+    pub(super) nameless: bool,
+    /// Whether there are no more pages, and what is left is to look for deleted records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) sweeps: bool,
 }
 
 impl Position {
@@ -49,18 +47,6 @@ impl Position {
         // Every field is JSON already.
         serde_json::to_value(self).unwrap_or_default()
     }
-
-    /// Takes note of checkpoints that were told; `false` from the first that falls.
-    pub(super) fn keeps_order(&mut self, items: &[SourceItem]) -> bool {
-        let told = items.iter().filter_map(|item| item.checkpoint.as_ref());
-        for order in told.map(Checkpoint::order) {
-            match &self.highest {
-                Some(highest) if order < *highest => self.out_of_order = true,
-                _ => self.highest = Some(order),
-            }
-        }
-        !self.out_of_order
-    }
 }
 
 #[cfg(test)]
@@ -68,17 +54,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{sync::Payload, value::ItemKind};
-
-    fn items(checkpoints: &[i64]) -> Vec<SourceItem> {
-        let item = |n: &i64| SourceItem {
-            kind: ItemKind::new("issue").unwrap(),
-            payload: Payload::Text("{}".to_owned()),
-            external_id: None,
-            checkpoint: Some(Checkpoint::Number(*n)),
-        };
-        checkpoints.iter().map(item).collect()
-    }
 
     #[test]
     fn a_token_is_read_back() {
@@ -88,17 +63,7 @@ mod tests {
             json!({"since": "2026-01-01T00:00:00Z", "page": null})
         );
         position.page = Some(json!(7));
-        position.keeps_order(&items(&[3]));
         assert_eq!(Position::read(&position.token()), Ok(position));
         assert!(Position::read(&json!("other")).is_err());
-    }
-
-    #[test]
-    fn order_is_checked_across_pages_and_processes() {
-        let mut position = Position::default();
-        assert!(position.keeps_order(&items(&[1, 2, 2])));
-        let mut taken_over = Position::read(&position.token()).unwrap();
-        assert!(!taken_over.keeps_order(&items(&[1])));
-        assert!(!taken_over.keeps_order(&items(&[9])), "once broken, always");
     }
 }

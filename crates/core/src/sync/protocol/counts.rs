@@ -36,6 +36,14 @@ impl Recount {
         count(self.0.entry(run).or_default(), status, -1);
     }
 
+    /// Counts what else changes.
+    pub(super) fn join(&mut self, more: Self) {
+        for (run, change) in more.0 {
+            let counts = self.0.entry(run).or_default();
+            *counts = counts.plus(&change);
+        }
+    }
+
     /// What changes, by run.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (SyncRunId, &RunCounts)> {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::sync::{CursorRule, Finalise, RunState, SyncRun};
+use crate::sync::{Finalise, RunState, SyncRun};
 
 /// The run after its end; `None` when items are open, enumeration goes on, or it has ended.
 #[must_use]
@@ -10,6 +10,18 @@ pub fn end_run(run: &SyncRun, now: DateTime<Utc>) -> Option<SyncRun> {
     run.is_finalisable().then(|| SyncRun {
         state: end_state(run),
         ended_at: Some(now),
+        ..run.clone()
+    })
+}
+
+/// A run that had ended, once what failed in it was handled or let go after all; `None` where it
+/// stands as it ended.
+#[must_use]
+pub fn mend_run(run: &SyncRun) -> Option<SyncRun> {
+    let state = end_state(run);
+    let is_mended = run.state.is_final() && run.is_exhausted() && state != run.state;
+    is_mended.then(|| SyncRun {
+        state,
         ..run.clone()
     })
 }
@@ -36,22 +48,19 @@ pub fn end_summary(run: &SyncRun) -> String {
     )
 }
 
-/// Whether the end of `run`, or a later look at it, may move its stream's cursor by `rule`.
+/// Whether the end of `run`, or a later look at it, may move its stream's cursor.
 ///
-/// What a provider reduced speaks for the run it was reduced from, so it is not taken for one that
-/// was followed by another.
+/// What a provider told speaks for the whole of the run it was told in, so it is not taken before
+/// that is complete, nor for one that was followed by another.
 #[must_use]
-pub fn may_move_cursor(run: &SyncRun, rule: &CursorRule, is_latest: bool) -> bool {
-    match rule {
-        CursorRule::Watermark => true,
-        CursorRule::Reduced(_) => is_latest && run.is_trusted(),
-    }
+pub const fn may_move_cursor(run: &SyncRun, is_latest: bool) -> bool {
+    run.next_cursor.is_none() || (is_latest && run.is_complete())
 }
 
-/// What the end of a sync changes of its integration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the end of a run changes of its integration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyncEnd {
-    /// Whether all its runs were clean.
+    /// Whether the sync ended, and all its runs were clean.
     pub clean: bool,
     /// When the next one is due.
     pub next_sync_at: Option<DateTime<Utc>>,

@@ -14,6 +14,12 @@ use crate::{
 /// Why an older version of a record was let go.
 pub const SUPERSEDED: &str = "superseded by a newer version";
 
+/// Why a version of a deleted record was let go.
+pub const DELETED: &str = "the record was deleted";
+
+/// Why nobody has to be told of a deletion any more.
+pub const RETURNED: &str = "the record is there again";
+
 /// An item as the rules see it: its row without the payload.
 ///
 /// A claim leaves the status as it is; the lease alone tells that somebody works on an item.
@@ -71,6 +77,17 @@ pub struct RecordKey {
     pub kind: ItemKind,
     /// The record.
     pub external_id: ExternalId,
+}
+
+impl RecordKey {
+    /// What items are versions of that tell of the record's deletion.
+    #[must_use]
+    pub fn deletion(&self) -> Option<Self> {
+        Some(Self {
+            kind: self.kind.deletion()?,
+            ..self.clone()
+        })
+    }
 }
 
 impl ItemState {
@@ -219,10 +236,10 @@ impl ItemState {
         }
     }
 
-    /// The item after a newer version of its record succeeded.
+    /// The item once nobody has to handle it any more, for this reason.
     #[must_use]
-    pub fn superseded(&self, now: DateTime<Utc>) -> Self {
-        self.ended(ItemStatus::Skipped, Some(SUPERSEDED.to_owned()), now)
+    pub fn let_go(&self, reason: &str, now: DateTime<Utc>) -> Self {
+        self.ended(ItemStatus::Skipped, said(reason), now)
     }
 
     /// The item once `run` has brought it again: with all attempts, or left to its worker.

@@ -9,6 +9,7 @@
 //! ```text
 //! place ─► claimed ─► settled ─► counted ─► end ─► cursor
 //!   page.rs   item.rs   settle.rs  counts.rs  end.rs   cursor.rs
+//!  sweep.rs
 //! ```
 
 mod counts;
@@ -19,12 +20,14 @@ mod item;
 mod page;
 mod record;
 mod settle;
+mod sweep;
 
 pub use counts::{Recount, count};
 pub use cursor::{is_further, lowest, put_cursor, watermark};
 pub use decide::{Decided, decide};
-pub use end::{SyncEnd, end_run, end_summary, end_sync, may_move_cursor};
-pub use item::{ItemLease, ItemState, RecordKey, SUPERSEDED};
+pub use end::{SyncEnd, end_run, end_summary, end_sync, may_move_cursor, mend_run};
+pub use item::{DELETED, ItemLease, ItemState, RETURNED, RecordKey, SUPERSEDED};
 pub use page::{Known, PagePlan, plan_page, resume_run};
 pub use record::RecordState;
 pub use settle::{Changes, settle};
+pub use sweep::{SweepPlan, Unseen, is_unseen, plan_sweep};

@@ -1,8 +1,8 @@
 //! A page of items: what of it is news.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{ItemState, RecordKey, RecordState, Recount, count};
+use super::{Changes, ItemState, RETURNED, RecordKey, RecordState, count};
 use crate::{
     id::SyncItemId,
     store::Rejected,
@@ -31,8 +31,8 @@ pub struct PagePlan {
     pub records: HashMap<RecordKey, RecordState>,
     /// The run after the page.
     pub run: SyncRun,
-    /// What other runs lose.
-    pub others: Recount,
+    /// What changes of other items, and what other runs lose.
+    pub others: Changes,
     /// Whether a version was queued in front of a newer one that waits already.
     pub overtakes: bool,
 }
@@ -54,23 +54,58 @@ pub fn plan_page(
         requeued: Vec::new(),
         records: known.records,
         run: run.clone(),
-        others: Recount::default(),
+        others: Changes::default(),
         overtakes: false,
     };
     let mut versions = known.versions;
+    plan.let_go_of_deletions(page, &mut versions);
     for (index, new) in page.items.iter().enumerate() {
         let answer = match (fits.get(index), ids.get(index)) {
             (Some(Ok(())), Some(id)) => Ok(plan.place(page, index, new, *id, &mut versions)),
             (Some(Err(why)), _) => Err(why.clone()),
             _ => Err(Rejected::DoesNotFit),
         };
+        // What was not stored holds no cursor back, so the cursor must wait for the end, and there
+        // for an enumeration in which all was stored.
+        plan.run.sorted &= answer.is_ok();
         plan.answers.push(answer);
     }
-    turn(&mut plan.run, &page.next);
+    turn(&mut plan.run, page);
     plan
 }
 
 impl PagePlan {
+    /// Lets go of what tells of the deletion of records that are there again, but for what somebody
+    /// works on.
+    fn let_go_of_deletions(
+        &mut self,
+        page: &RunPage,
+        versions: &mut HashMap<RecordKey, Vec<ItemState>>,
+    ) {
+        if !versions.keys().any(|key| key.kind.is_deletion()) {
+            return;
+        }
+        let records: BTreeSet<_> = (page.items.iter())
+            .filter_map(|new| {
+                fresh(page, &self.run, new, SyncItemId(0))
+                    .record()?
+                    .deletion()
+            })
+            .collect();
+        for key in &records {
+            let Some(deletions) = versions.get_mut(key) else {
+                continue;
+            };
+            deletions.retain(|before| {
+                let is_over = !before.is_leased(page.now);
+                if is_over {
+                    (self.others).change(before, before.let_go(RETURNED, page.now));
+                }
+                !is_over
+            });
+        }
+    }
+
     fn place(
         &mut self,
         page: &RunPage,
@@ -79,13 +114,19 @@ impl PagePlan {
         id: SyncItemId,
         versions: &mut HashMap<RecordKey, Vec<ItemState>>,
     ) -> ItemAdded {
+        let falls = new
+            .order()
+            .is_some_and(|order| Some(&order) < self.run.reached.as_ref());
         self.run.reached = new.order().max(self.run.reached.take());
         let fresh = fresh(page, &self.run, new, id);
         let Some(key) = fresh.record() else {
+            self.run.sorted &= !falls;
             return self.store(fresh, index);
         };
         let record = self.records.remove(&key).unwrap_or_default();
         let done = record.is_done(new, &self.run);
+        // A page that was cut off is told a second time, which breaks no promise.
+        self.run.sorted &= !falls || record.has_seen(new, &self.run);
         self.records
             .insert(key.clone(), record.seen(self.run.id, new));
 
@@ -102,7 +143,7 @@ impl PagePlan {
             }
             let before = &versions[found];
             let after = before.brought_by(&self.run, now);
-            self.others.left(before.run_id, &before.status);
+            (self.others.recount).left(before.run_id, &before.status);
             count(&mut self.run.counts, &after.status, 1);
             self.overtakes |= newer_waits(&after, versions);
             versions[found] = after.clone();
@@ -165,8 +206,11 @@ fn fresh(page: &RunPage, run: &SyncRun, new: &NewItem, id: SyncItemId) -> ItemSt
 /// The run once its page is turned, and with it how far its stream is known completely: all of
 /// what a complete enumeration saw, and what a sorted one has seen so far. One that was cut off
 /// elsewhere says nothing of what lies between its items.
-fn turn(run: &mut SyncRun, next: &PageEnd) {
-    match next {
+fn turn(run: &mut SyncRun, page: &RunPage) {
+    if page.cursor.is_some() {
+        run.next_cursor.clone_from(&page.cursor);
+    }
+    match &page.next {
         PageEnd::Continue(token) => run.page_token = Some(token.clone()),
         PageEnd::Complete => {
             run.page_token = None;
@@ -177,7 +221,10 @@ fn turn(run: &mut SyncRun, next: &PageEnd) {
             run.enumeration_error = Some(error.clone());
         }
     }
-    if run.is_trusted() {
+    if run.next_cursor.is_some() {
+        // Checkpoints do not tell where such a stream goes on.
+        run.covered = None;
+    } else if run.is_trusted() {
         run.covered = run.covered.take().max(run.reached.clone());
     }
 }

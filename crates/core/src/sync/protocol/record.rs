@@ -53,6 +53,18 @@ impl RecordState {
         }
     }
 
+    /// The record once it was deleted: whatever comes back of it is news.
+    #[must_use]
+    pub fn deleted(self) -> Self {
+        Self {
+            resolved_order: None,
+            resolved_digest: None,
+            failing_runs: 0,
+            stuck_reported: false,
+            ..self
+        }
+    }
+
     /// The record once a version of it failed in `run`, which counts once, and whether it is to
     /// be reported as stuck.
     #[must_use]
@@ -78,9 +90,13 @@ impl RecordState {
         let Some(resolved) = &self.resolved_order else {
             return false;
         };
-        let again =
-            self.last_seen_run == Some(run.id) && self.last_seen_order.as_ref() == Some(&order);
-        order == *resolved || (order < *resolved && (!run.full_resync || again))
+        order == *resolved || (order < *resolved && (!run.full_resync || self.has_seen(new, run)))
+    }
+
+    /// Whether this is the version that `run` saw last.
+    #[must_use]
+    pub fn has_seen(&self, new: &NewItem, run: &SyncRun) -> bool {
+        self.last_seen_run == Some(run.id) && self.last_seen_order == new.order()
     }
 }
 

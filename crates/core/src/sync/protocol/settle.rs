@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::{ItemState, RecordKey, Recount, record::resolves};
+use super::{ItemState, RecordKey, Recount, SUPERSEDED, record::resolves};
 use crate::{
     id::{SyncItemId, SyncRunId},
     sync::{ItemSettlement, ItemStatus},
 };
 
-/// What settling or deciding changes.
+/// What changes of items and their runs.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// The items that changed, as they are now.
@@ -39,6 +39,13 @@ impl Changes {
         self.recount
             .moved(after.run_id, &before.status, &after.status);
         self.items.insert(after.id, after);
+    }
+
+    /// Takes note of what else changed.
+    pub(super) fn join(&mut self, more: Self) {
+        self.items.extend(more.items);
+        self.resolved.extend(more.resolved);
+        self.recount.join(more.recount);
     }
 
     /// Takes note of an item that resolves its record.
@@ -110,7 +117,7 @@ fn supersede(
             && !before.is_leased(now)
             && before.record().is_some_and(is_older);
         if is_superseded {
-            let after = before.superseded(now);
+            let after = before.let_go(SUPERSEDED, now);
             changes.change(&before, after);
         }
     }

@@ -62,6 +62,7 @@ impl SyncStream for Events {
         Ok(SyncPage {
             items: records.items,
             next: (has_next(&answer) && !reached).then(|| json!(page + 1)),
+            cursor: None,
         })
     }
 }

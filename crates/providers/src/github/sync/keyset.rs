@@ -79,6 +79,7 @@ pub(super) async fn page<T: Known>(
     Ok(SyncPage {
         items,
         next: next.map_err(|_| EnumerationError::failed("the page token cannot be written"))?,
+        cursor: None,
     })
 }
 

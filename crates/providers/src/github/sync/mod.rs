@@ -2,7 +2,8 @@
 //!
 //! Issues and comments are read by when they were last updated, ascending, and each page begins
 //! where the one before ended: numbered pages of a list that changes meanwhile would skip what
-//! moves. Sources: <https://docs.github.com/en/rest/issues/issues#list-repository-issues>,
+//! moves. Where more than a page of records were updated in one second there is no other way, so no
+//! stream is exhaustive: what a full run does not tell may be there. Sources: <https://docs.github.com/en/rest/issues/issues#list-repository-issues>,
 //! <https://docs.github.com/en/rest/issues/comments#list-issue-comments-for-a-repository>,
 //! <https://docs.github.com/en/rest/issues/events#list-issue-events-for-a-repository>.
 

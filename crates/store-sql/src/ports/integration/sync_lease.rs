@@ -109,7 +109,8 @@ impl<B: OwnCommit> SqlStore<B> {
         const RELEASE: Template = Template::both(
             "UPDATE {integrations} SET sync_lease_holder = NULL, sync_lease_until = NULL, \
              next_sync_at = coalesce($3, next_sync_at) \
-             WHERE id = $1 AND sync_fence = $2 AND removed_at IS NULL",
+             WHERE id = $1 AND sync_fence = $2 AND sync_lease_until IS NOT NULL \
+             AND removed_at IS NULL",
         );
         let statement = self.sql(&RELEASE).bind(id).bind(fence).bind(next_sync_at);
         Ok(self.backend.write().await?.execute(statement).await? > 0)
