@@ -134,7 +134,8 @@ fn named(text: &str, sign: usize, names: &SecretNames) -> Option<Range<usize>> {
 fn private_key(text: &str, at: usize) -> Option<Range<usize>> {
     let behind = text[at..].strip_prefix("-----BEGIN ")?;
     let label = behind.split_once("-----")?.0;
-    if !label.ends_with("PRIVATE KEY") || label.len() > 40 {
+    let is_label = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' ';
+    if !label.ends_with("PRIVATE KEY") || label.len() > 40 || !label.bytes().all(is_label) {
         return None;
     }
     let body = at + "-----BEGIN ".len() + label.len() + "-----".len();
@@ -329,6 +330,18 @@ mod tests {
             "ghp_short",
         ] {
             assert_eq!(replaced(text), text);
+        }
+    }
+
+    #[test]
+    fn what_is_left_around_a_private_key_is_none() {
+        for text in [
+            "-----BEGIN -----BEGIN PRIVATE KEY-----\"PRIVATE KEY-----",
+            "-----BEGIN Bearer -----BEGIN PRIVATE KEY-----",
+        ] {
+            let once = replaced(text);
+            assert_ne!(once, text);
+            assert_eq!(replaced(&once), once);
         }
     }
 

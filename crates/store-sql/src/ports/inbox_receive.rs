@@ -24,8 +24,16 @@ use crate::{
     error::{SqlError, SqlErrorKind},
     row::Row,
     statement::Template,
-    store::{SqlStore, bisect},
+    store::{SqlStore, bisect, retrying},
 };
+
+/// A delivery, and the id its row is to have.
+type Entry<'a> = (WebhookId, &'a NewWebhook);
+
+/// The row of the first of its kind.
+const fn as_first<'a>((id, new): &Entry<'a>) -> (WebhookId, &'a NewWebhook, Option<DuplicateOf>) {
+    (*id, *new, None)
+}
 
 /// A sender, and what its deliveries are compared by.
 type Kind<T> = (String, Option<IntegrationId>, T);
@@ -75,71 +83,73 @@ impl Firsts {
 
 impl<B: OwnCommit> SqlStore<B> {
     pub(super) async fn receive_all(&self, deliveries: &[NewWebhook]) -> Batch<Received> {
-        let all: Vec<&NewWebhook> = deliveries.iter().collect();
+        let count = deliveries.len();
+        let ids = retrying!(
+            (self.ids)
+                .take(&self.backend, &self.statements, "webhooks", count)
+                .await
+        )?;
+        let ids = ids.into_iter().map(WebhookId);
+        let all: Vec<Entry<'_>> = ids.zip(deliveries).collect();
         let inserted = bisect(&all, |part| Box::pin(self.insert_firsts(part))).await?;
-        let open = all.iter().zip(&inserted);
-        let open: Vec<&NewWebhook> = open
-            .filter(|(_, inserted)| matches!(inserted, Ok(None)))
-            .map(|(new, _)| *new)
+        let open: Vec<Entry<'_>> = all
+            .iter()
+            .zip(&inserted)
+            .filter(|(_, inserted)| matches!(inserted, Ok(false)))
+            .map(|(entry, _)| *entry)
             .collect();
         let rest = bisect(&open, |part| Box::pin(self.receive_with_duplicates(part))).await?;
         let mut rest = rest.into_iter();
-        let received = inserted.into_iter().map(|inserted| match inserted {
-            Ok(Some(id)) => Some(Ok(Received::New(id))),
-            Ok(None) => rest.next(),
-            Err(rejected) => Some(Err(rejected)),
-        });
+        let received = all
+            .iter()
+            .zip(inserted)
+            .map(|((id, _), inserted)| match inserted {
+                Ok(true) => Some(Ok(Received::New(*id))),
+                Ok(false) => rest.next(),
+                Err(rejected) => Some(Err(rejected)),
+            });
         Ok(received.flatten().collect())
     }
 
-    async fn webhook_ids(&self, count: usize) -> Result<Vec<WebhookId>, SqlError> {
-        let ids = (self.ids).take(&self.backend, &self.statements, "webhooks", count);
-        Ok(ids.await?.into_iter().map(WebhookId).collect())
-    }
-
-    /// Inserts those that are the first of their kind as far as the index tells, and says which.
+    /// Inserts those that are the first of their kind as far as the index tells; whether it did.
     /// Where others have to be looked for, inserts all or none of them.
-    async fn insert_firsts(
-        &self,
-        deliveries: &[&NewWebhook],
-    ) -> Result<Vec<Option<WebhookId>>, SqlError> {
-        for new in deliveries {
+    async fn insert_firsts(&self, entries: &[Entry<'_>]) -> Result<Vec<bool>, SqlError> {
+        for (_, new) in entries {
             fits(new).verdict()?;
         }
-        let ids = self.webhook_ids(deliveries.len()).await?;
-        let rows: Vec<_> = deliveries
-            .iter()
-            .zip(&ids)
-            .map(|(new, id)| (*id, *new, None))
-            .collect();
-        if !deliveries.iter().any(|new| looks_first(new)) {
-            let mut session = self.backend.write().await?;
-            let inserted = self.insert_webhooks(&mut *session, rows).await?;
-            let if_inserted = |id: WebhookId| inserted.contains(&id).then_some(id);
-            return Ok(ids.into_iter().map(if_inserted).collect());
+        if entries.iter().any(|(_, new)| looks_first(new)) {
+            let deliveries: Vec<&NewWebhook> = entries.iter().map(|(_, new)| *new).collect();
+            let is_done = may_all_be_first(&deliveries)
+                && self.insert_unless_known(entries, &deliveries).await?;
+            return Ok(vec![is_done; entries.len()]);
         }
-        let is_done = may_all_be_first(deliveries) && self.insert_unless_known(rows).await?;
-        Ok(ids.into_iter().map(|id| is_done.then_some(id)).collect())
+        let mut session = self.backend.write().await?;
+        let rows = entries.iter().map(as_first).collect();
+        let inserted = self.insert_webhooks(&mut *session, rows).await?;
+        Ok((entries.iter())
+            .map(|(id, _)| inserted.contains(id))
+            .collect())
     }
 
     /// Inserts deliveries where nothing is known that is the same; whether it did.
     async fn insert_unless_known(
         &self,
-        rows: Vec<(WebhookId, &NewWebhook, Option<DuplicateOf>)>,
+        entries: &[Entry<'_>],
+        deliveries: &[&NewWebhook],
     ) -> Result<bool, SqlError> {
-        let deliveries: Vec<&NewWebhook> = rows.iter().map(|(_, new, _)| *new).collect();
-        let locks = digest_locks(&deliveries);
+        let locks = digest_locks(deliveries);
         let mut session = self.backend.begin_batch(&locks).await?;
         let others = deliveries.iter().copied().filter(|new| has_other_keys(new));
         let firsts = Firsts {
             by_key: self.find_keys(&mut *session, others).await?,
-            by_digest: self.find_digests(&mut *session, &deliveries).await?,
+            by_digest: self.find_digests(&mut *session, deliveries).await?,
         };
         if deliveries.iter().any(|new| firsts.first_of(new).is_some()) {
             return Ok(false);
         }
+        let rows = entries.iter().map(as_first).collect();
         let inserted = self.insert_webhooks(&mut *session, rows).await?;
-        if inserted.len() < deliveries.len() {
+        if inserted.len() < entries.len() {
             return Ok(false);
         }
         session.commit().await?;
@@ -172,18 +182,19 @@ impl<B: OwnCommit> SqlStore<B> {
     /// Receives all of `deliveries`, or none.
     async fn receive_with_duplicates(
         &self,
-        deliveries: &[&NewWebhook],
+        entries: &[Entry<'_>],
     ) -> Result<Vec<Received>, SqlError> {
-        let ids = self.webhook_ids(deliveries.len()).await?;
-        let mut session = self.backend.begin_batch(&digest_locks(deliveries)).await?;
-        let mut firsts = self.find_firsts(&mut *session, deliveries).await?;
+        let deliveries: Vec<&NewWebhook> = entries.iter().map(|(_, new)| *new).collect();
+        let locks = digest_locks(&deliveries);
+        let mut session = self.backend.begin_batch(&locks).await?;
+        let mut firsts = self.find_firsts(&mut *session, &deliveries).await?;
         let (mut originals, mut duplicates) = (Vec::new(), Vec::new());
-        for (new, id) in deliveries.iter().copied().zip(&ids) {
+        for (id, new) in entries.iter().copied() {
             if let Some(of) = firsts.first_of(new) {
-                duplicates.push((*id, new, Some(of)));
+                duplicates.push((id, new, Some(of)));
             } else {
-                firsts.insert(new, *id);
-                originals.push((*id, new, None));
+                firsts.insert(new, id);
+                originals.push((id, new, None));
             }
         }
         let expected = originals.len();
@@ -200,7 +211,7 @@ impl<B: OwnCommit> SqlStore<B> {
         let mut requeued = self.requeue_failed(&mut *session, &duplicates).await?;
         self.insert_webhooks(&mut *session, duplicates).await?;
         session.commit().await?;
-        let received = |id: &WebhookId| match of.get(id) {
+        let mut received = |id: &WebhookId| match of.get(id) {
             None => Received::New(*id),
             Some(of) => Received::Duplicate {
                 id: *id,
@@ -209,7 +220,7 @@ impl<B: OwnCommit> SqlStore<B> {
                 requeued: requeued.remove(of),
             },
         };
-        Ok(ids.iter().map(received).collect())
+        Ok(entries.iter().map(|(id, _)| received(id)).collect())
     }
 
     async fn find_firsts(
