@@ -242,6 +242,24 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
+/// Processor time that the whole machine has spent, in seconds; 0 where nobody tells.
+fn busy() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().into_iter().flat_map(|line| {
+        let fields = line.split_whitespace().skip(1);
+        let all_but_idle = |(i, ticks): (usize, &str)| match i {
+            3 | 4 => None,
+            _ => ticks.parse::<f64>().ok(),
+        };
+        fields
+            .take(8)
+            .enumerate()
+            .filter_map(all_but_idle)
+            .collect::<Vec<_>>()
+    });
+    ticks.sum::<f64>() / 100.0
+}
+
 fn resident_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
@@ -283,19 +301,25 @@ async fn measure(subject: &Subject, base_url: &Url, calls: usize) {
     let handle = install(&durable).await;
     let name = subject.name;
     let (mut bares, mut durables, mut backgrounds) = (Vec::new(), Vec::new(), Vec::new());
+    let mut cpu = [0.0; 3];
     for _ in 0..ROUNDS {
+        let before = busy();
         let (plain_client, plain_url) = (plain.clone(), url.clone());
         let work = move || {
             let (client, url) = (plain_client.clone(), plain_url.clone());
             async move { bare(&client, &url).await }
         };
         let bare = throughput(calls, work, std::future::ready(())).await;
+        cpu[0] += busy() - before;
+        let before = busy();
         let one = handle.clone();
         let work = move || {
             let handle = one.clone();
             async move { call(&handle).await }
         };
         let ours = throughput(calls, work, std::future::ready(())).await;
+        cpu[1] += busy() - before;
+        let before = busy();
         let one = handle.clone();
         let work = move || {
             let handle = one.clone();
@@ -309,6 +333,7 @@ async fn measure(subject: &Subject, base_url: &Url, calls: usize) {
         };
         let drained = durable.clone();
         let later = throughput(calls, work, async move { drained.shutdown().await }).await;
+        cpu[2] += busy() - before;
         bares.push(bare);
         durables.push((ours, ours / bare));
         backgrounds.push((later, later / bare));
@@ -326,6 +351,13 @@ async fn measure(subject: &Subject, base_url: &Url, calls: usize) {
     row("durable, 32 at a time", &durables);
     row("background, 32 at a time", &backgrounds);
 
+    let all = f64::from(u32::try_from(calls * ROUNDS).unwrap());
+    let [plain_us, durable_us, background_us] = cpu.map(|seconds| seconds * 1e6 / all);
+    println!(
+        "{name:<10} {:<28} bare {plain_us:.0} us, durable {durable_us:.0} us, background \
+         {background_us:.0} us",
+        "processor time per call"
+    );
     let (mut bares, mut commits, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         bares.push(latency(|| bare(&plain, &url)).await);

@@ -11,17 +11,19 @@ use integrations_core::{
 use integrations_store_sql::{
     Backend, Dialect, OwnCommit, Session, SqlError,
     adapter::{Adapter, OpenError, Pooled},
+    at_hand::{AtHand, Held as _},
+    backend::NumberLock,
     clock::DatabaseClock,
     migration::Migration,
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, SqlSafeStr};
 use tokio::task::JoinSet;
 
 use crate::{
     error::sorted,
     lent::PgLent,
     options::PgStoreOptions,
-    session::{InTransaction, Plans, Prepared, Single},
+    session::{BEGIN, InTransaction, Prepared, Single, batch},
     wake::PgWake,
 };
 
@@ -32,8 +34,8 @@ const CLOCK_EVERY: Duration = Duration::from_mins(1);
 /// leases.
 #[derive(Debug)]
 pub struct PgBackend {
-    pool: PgPool,
-    apart: PgPool,
+    pool: AtHand<Postgres>,
+    apart: AtHand<Postgres>,
     prepared: Prepared,
     clock: Arc<DatabaseClock>,
     wake: PgWake,
@@ -42,7 +44,12 @@ pub struct PgBackend {
 }
 
 impl PgBackend {
-    pub(crate) fn new(pool: PgPool, apart: PgPool, prepared: Prepared, wake: PgWake) -> Self {
+    pub(crate) fn new(
+        pool: AtHand<Postgres>,
+        apart: AtHand<Postgres>,
+        prepared: Prepared,
+        wake: PgWake,
+    ) -> Self {
         Self {
             pool,
             apart,
@@ -80,9 +87,9 @@ impl PgBackend {
         self.tasks.spawn(self.wake.sending());
     }
 
-    async fn single(&self, pool: &PgPool) -> Result<Box<dyn Session + '_>, SqlError> {
+    async fn single(&self, pool: &AtHand<Postgres>) -> Result<Box<dyn Session + '_>, SqlError> {
         Ok(Box::new(Single {
-            connection: pool.acquire().await.map_err(sorted)?,
+            connection: pool.take().await.map_err(sorted)?,
             prepared: self.prepared,
             wrapped: matches!(self.prepared, Prepared::Never),
         }))
@@ -90,24 +97,26 @@ impl PgBackend {
 
     async fn transaction(
         &self,
-        pool: &PgPool,
-        plans: Plans,
+        pool: &AtHand<Postgres>,
+        begin: impl SqlSafeStr,
     ) -> Result<Box<dyn Session + '_>, SqlError> {
-        let connection = pool.acquire().await.map_err(sorted)?;
+        let connection = pool.take().await.map_err(sorted)?;
         Ok(Box::new(
-            InTransaction::begin(connection, self.prepared, plans).await?,
+            InTransaction::begin(connection, self.prepared, begin).await?,
         ))
     }
 }
 
 /// Asks the database what time it is. The first answer also opens the connection's caches, so the
 /// second, which took a single round trip, counts.
-async fn set_clock(clock: &DatabaseClock, pool: &PgPool) -> Result<(), SqlError> {
-    let mut connection = pool.acquire().await.map_err(sorted)?;
+async fn set_clock(clock: &DatabaseClock, pool: &AtHand<Postgres>) -> Result<(), SqlError> {
+    let mut connection = pool.take().await.map_err(sorted)?;
+    connection.begins();
     read_clock(&mut connection).await?;
     let (asked, started) = (clock.system().now(), clock.monotonic());
     let answer = read_clock(&mut connection).await?;
     clock.observe(asked, answer, clock.monotonic().saturating_sub(started));
+    connection.ended();
     Ok(())
 }
 
@@ -132,11 +141,13 @@ impl Backend for PgBackend {
     }
 
     async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError> {
-        self.transaction(&self.pool, Plans::Kept).await
+        self.transaction(&self.pool, BEGIN).await
     }
 
-    async fn begin_batch(&self) -> Result<Box<dyn Session + '_>, SqlError> {
-        self.transaction(&self.pool, Plans::ForEachRun).await
+    async fn begin_batch(&self, locks: &[NumberLock]) -> Result<Box<dyn Session + '_>, SqlError> {
+        // Nothing in it but numbers and text of our own.
+        self.transaction(&self.pool, AssertSqlSafe(batch(locks)))
+            .await
     }
 }
 
@@ -147,7 +158,7 @@ impl OwnCommit for PgBackend {
     }
 
     async fn begin_apart(&self) -> Result<Box<dyn Session + '_>, SqlError> {
-        self.transaction(&self.apart, Plans::Kept).await
+        self.transaction(&self.apart, BEGIN).await
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

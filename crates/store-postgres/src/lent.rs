@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use integrations_core::store::{StoreError, StoreErrorKind};
-use integrations_store_sql::{Backend, Dialect, Session, SqlError};
+use integrations_store_sql::{Backend, Dialect, Session, SqlError, backend::NumberLock};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::session::{InTransaction, Plans, Prepared, Single};
+use crate::session::{BEGIN, InTransaction, Prepared, Single, lock_text};
 
 /// A caller's transaction, with a savepoint for each of ours.
 #[derive(Debug)]
@@ -59,12 +59,16 @@ impl Backend for PgLent<'_> {
     async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError> {
         let connection = self.lock().await?;
         Ok(Box::new(
-            InTransaction::begin(connection, self.prepared, Plans::Kept).await?,
+            InTransaction::begin(connection, self.prepared, BEGIN).await?,
         ))
     }
 
     /// The settings of the transaction are its owner's.
-    async fn begin_batch(&self) -> Result<Box<dyn Session + '_>, SqlError> {
-        self.begin().await
+    async fn begin_batch(&self, locks: &[NumberLock]) -> Result<Box<dyn Session + '_>, SqlError> {
+        let mut session = self.begin().await?;
+        for lock in locks {
+            session.script(&lock_text(*lock)).await?;
+        }
+        Ok(session)
     }
 }

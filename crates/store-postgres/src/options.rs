@@ -8,6 +8,7 @@ use integrations_core::{
 };
 use integrations_store_sql::{
     adapter::{self, OpenError},
+    at_hand::AtHand,
     migration::Migration,
 };
 use sqlx::{
@@ -170,7 +171,7 @@ impl PgStoreOptions {
     async fn backend(&self) -> Result<PgBackend, OpenError> {
         let (pool, options) = match &self.source {
             Source::Pool(pool) => (
-                pool.clone(),
+                AtHand::sharing(pool.clone()),
                 self.adjusted((*pool.connect_options()).clone()),
             ),
             Source::Url(options) => {
@@ -179,7 +180,7 @@ impl PgStoreOptions {
                 let pool = self
                     .pool(self.connections)
                     .connect_lazy_with(options.clone());
-                (pool, options)
+                (AtHand::keeping(pool), options)
             }
         };
         let direct = match (&self.listen, self.prepared) {
@@ -187,7 +188,7 @@ impl PgStoreOptions {
             (None, Prepared::Kept) => Some(options.clone()),
             (None, Prepared::Never) => None,
         };
-        let apart = self.pool(self.apart).connect_lazy_with(options);
+        let apart = AtHand::keeping(self.pool(self.apart).connect_lazy_with(options));
         let wake = PgWake::new(&self.prefix, apart.clone(), direct);
         Ok(PgBackend::new(pool, apart, self.prepared, wake))
     }

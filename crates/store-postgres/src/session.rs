@@ -3,9 +3,15 @@
 use std::ops::DerefMut;
 
 use async_trait::async_trait;
-use integrations_store_sql::{SqlError, backend::Session, row::Row, statement::Statement};
+use integrations_store_sql::{
+    SqlError,
+    at_hand::Held,
+    backend::{NumberLock, Session},
+    row::Row,
+    statement::Statement,
+};
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, SqlSafeStr as _,
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, SqlSafeStr,
     postgres::{PgArguments, PgQueryResult, PgRow},
     query::Query,
 };
@@ -18,6 +24,10 @@ use crate::{
     error::{is_stale_plan, sorted},
 };
 
+/// Begins a transaction. The ports count on this level, whatever the server's default is; a
+/// savepoint takes that of the transaction around it.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 type Transactions = <Postgres as sqlx::Database>::TransactionManager;
 
 /// Whether statements are prepared once and kept by the server.
@@ -27,14 +37,24 @@ pub(crate) enum Prepared {
     Never,
 }
 
-/// Whether the server may keep the plans of a transaction's statements, or makes them each time.
+/// The text that begins a transaction for statements over lists of rows.
 ///
-/// A kept plan knows neither how long its lists are nor how large a table has become since: made
-/// while that was small, it reads all of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Plans {
-    Kept,
-    ForEachRun,
+/// The server makes the plans of its statements each time: a kept plan knows neither how long its
+/// lists are nor how large a table has become since, and made while that was small, it reads all of
+/// it. The locks come along, and save a round trip.
+pub(crate) fn batch(locks: &[NumberLock]) -> String {
+    let mut sql = format!("{BEGIN}; SET LOCAL plan_cache_mode = force_custom_plan");
+    for lock in locks {
+        sql.push_str("; ");
+        sql.push_str(&lock_text(*lock));
+    }
+    sql
+}
+
+/// The text that takes a lock.
+pub(crate) fn lock_text(lock: NumberLock) -> String {
+    let kind = if lock.shared { "_shared" } else { "" };
+    format!("SELECT pg_advisory_xact_lock{kind}({})", lock.number)
 }
 
 /// Single statements, each on its own.
@@ -48,29 +68,40 @@ pub(crate) struct Single<C> {
 }
 
 #[async_trait]
-impl<C: DerefMut<Target = PgConnection> + Send> Session for Single<C> {
+impl<C: Held + DerefMut<Target = PgConnection> + Send> Session for Single<C> {
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, SqlError> {
-        if !self.wrapped {
-            return query(&mut self.connection, statement, self.prepared).await;
-        }
-        let mut transaction = self.connection.begin().await.map_err(sorted)?;
-        let rows = query(&mut transaction, statement, self.prepared).await?;
-        transaction.commit().await.map_err(sorted)?;
+        self.connection.begins();
+        let rows = if self.wrapped {
+            let mut transaction = self.connection.begin().await.map_err(sorted)?;
+            let rows = query(&mut transaction, statement, self.prepared).await?;
+            transaction.commit().await.map_err(sorted)?;
+            rows
+        } else {
+            query(&mut self.connection, statement, self.prepared).await?
+        };
+        self.connection.ended();
         Ok(rows)
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<u64, SqlError> {
-        if !self.wrapped {
-            return execute(&mut self.connection, statement, self.prepared).await;
-        }
-        let mut transaction = self.connection.begin().await.map_err(sorted)?;
-        let changed = execute(&mut transaction, statement, self.prepared).await?;
-        transaction.commit().await.map_err(sorted)?;
+        self.connection.begins();
+        let changed = if self.wrapped {
+            let mut transaction = self.connection.begin().await.map_err(sorted)?;
+            let changed = execute(&mut transaction, statement, self.prepared).await?;
+            transaction.commit().await.map_err(sorted)?;
+            changed
+        } else {
+            execute(&mut self.connection, statement, self.prepared).await?
+        };
+        self.connection.ended();
         Ok(changed)
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), SqlError> {
-        script(&mut self.connection, sql).await
+        self.connection.begins();
+        script(&mut self.connection, sql).await?;
+        self.connection.ended();
+        Ok(())
     }
 
     async fn commit(self: Box<Self>) -> Result<(), SqlError> {
@@ -81,31 +112,25 @@ impl<C: DerefMut<Target = PgConnection> + Send> Session for Single<C> {
 }
 
 /// A transaction, or a savepoint within a caller's. Dropping it rolls it back.
-pub(crate) struct InTransaction<C: DerefMut<Target = PgConnection>> {
+pub(crate) struct InTransaction<C: Held + DerefMut<Target = PgConnection>> {
     connection: C,
     prepared: Prepared,
     open: bool,
 }
 
-impl<C: DerefMut<Target = PgConnection>> InTransaction<C> {
+impl<C: Held + DerefMut<Target = PgConnection>> InTransaction<C> {
+    /// Begins one by `begin`; a savepoint where the caller's has begun.
     pub(crate) async fn begin(
         mut connection: C,
         prepared: Prepared,
-        plans: Plans,
+        begin: impl SqlSafeStr,
     ) -> Result<Self, SqlError> {
-        // The ports count on this level, whatever the server's default is. A savepoint takes
-        // that of the transaction around it.
-        let begin = match plans {
-            Plans::Kept => "BEGIN ISOLATION LEVEL READ COMMITTED",
-            Plans::ForEachRun => {
-                "BEGIN ISOLATION LEVEL READ COMMITTED; \
-                 SET LOCAL plan_cache_mode = force_custom_plan"
-            }
-        };
         let begin = (!connection.is_in_transaction()).then(|| begin.into_sql_str());
+        connection.begins();
         Transactions::begin(&mut connection, begin)
             .await
             .map_err(sorted)?;
+        connection.ended();
         Ok(Self {
             connection,
             prepared,
@@ -115,24 +140,35 @@ impl<C: DerefMut<Target = PgConnection>> InTransaction<C> {
 }
 
 #[async_trait]
-impl<C: DerefMut<Target = PgConnection> + Send> Session for InTransaction<C> {
+impl<C: Held + DerefMut<Target = PgConnection> + Send> Session for InTransaction<C> {
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, SqlError> {
-        query(&mut self.connection, statement, self.prepared).await
+        self.connection.begins();
+        let rows = query(&mut self.connection, statement, self.prepared).await?;
+        self.connection.ended();
+        Ok(rows)
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<u64, SqlError> {
-        execute(&mut self.connection, statement, self.prepared).await
+        self.connection.begins();
+        let changed = execute(&mut self.connection, statement, self.prepared).await?;
+        self.connection.ended();
+        Ok(changed)
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), SqlError> {
-        script(&mut self.connection, sql).await
+        self.connection.begins();
+        script(&mut self.connection, sql).await?;
+        self.connection.ended();
+        Ok(())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), SqlError> {
+        self.connection.begins();
         Transactions::commit(&mut self.connection)
             .await
             .map_err(sorted)?;
         self.open = false;
+        self.connection.ended();
         Ok(())
     }
 
@@ -142,10 +178,11 @@ impl<C: DerefMut<Target = PgConnection> + Send> Session for InTransaction<C> {
     }
 }
 
-impl<C: DerefMut<Target = PgConnection>> Drop for InTransaction<C> {
+impl<C: Held + DerefMut<Target = PgConnection>> Drop for InTransaction<C> {
     fn drop(&mut self) {
         if self.open {
             // Runs before the connection's next statement, or as it goes back to its pool.
+            self.connection.begins();
             Transactions::start_rollback(&mut self.connection);
         }
     }

@@ -17,9 +17,13 @@ use integrations_core::{
     value::TablePrefix,
     wake::{LocalWake, Wake, WakeChannel, WakeListener},
 };
-use integrations_store_sql::{clock::SystemClock, wake::SharedWake};
+use integrations_store_sql::{
+    at_hand::{AtHand, Held as _},
+    clock::SystemClock,
+    wake::SharedWake,
+};
 use sqlx::{
-    PgPool,
+    PgPool, Postgres,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::sync::Notify;
@@ -39,14 +43,14 @@ pub(crate) struct PgWake {
     shared: SharedWake,
     outbox: Arc<Outbox>,
     /// What notifications are sent on.
-    pool: PgPool,
+    pool: AtHand<Postgres>,
 }
 
 impl PgWake {
     /// Listens with `direct`, where there is such a connection.
     pub(crate) fn new(
         prefix: &TablePrefix,
-        pool: PgPool,
+        pool: AtHand<Postgres>,
         direct: Option<PgConnectOptions>,
     ) -> Self {
         let outbox = Arc::new(Outbox::new(prefix));
@@ -130,21 +134,14 @@ impl Outbox {
     }
 
     /// Sends what was put, behind what is being sent.
-    async fn send(&self, pool: &PgPool) {
+    async fn send(&self, pool: &AtHand<Postgres>) {
         let _sending = self.sending.lock().await;
         let channels = self.take();
         if channels.is_empty() {
             return;
         }
-        // Nobody needs this commit to be on disk.
-        let sent =
-            sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
-                .bind(&self.topic)
-                .bind(self.payload(&channels))
-                .persistent(false)
-                .execute(pool)
-                .await;
-        if let Err(error) = sent {
+        let sent = notify(pool, &self.topic, self.payload(&channels));
+        if let Err(error) = sent.await {
             tracing::debug!(?error, "other processes were not told of new work");
         }
     }
@@ -166,13 +163,27 @@ impl Outbox {
     }
 }
 
-async fn send(outbox: Arc<Outbox>, pool: PgPool) {
+async fn send(outbox: Arc<Outbox>, pool: AtHand<Postgres>) {
     let clock = SystemClock::new();
     loop {
         outbox.filled.notified().await;
         outbox.send(&pool).await;
         clock.sleep_until(later(clock.now(), SEND_EVERY)).await;
     }
+}
+
+async fn notify(pool: &AtHand<Postgres>, topic: &str, payload: String) -> Result<(), sqlx::Error> {
+    let mut connection = pool.take().await?;
+    connection.begins();
+    // Nobody needs this commit to be on disk.
+    sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
+        .bind(topic)
+        .bind(payload)
+        .persistent(false)
+        .execute(&mut *connection)
+        .await?;
+    connection.ended();
+    Ok(())
 }
 
 async fn relay(direct: PgConnectOptions, outbox: Arc<Outbox>, local: Arc<LocalWake>) {

@@ -40,6 +40,16 @@ pub trait Session: Send {
     async fn rollback(self: Box<Self>);
 }
 
+/// A lock by a number, which all who use it know, until a transaction ends. The one writer of
+/// SQLite needs none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NumberLock {
+    /// The number.
+    pub number: i64,
+    /// Whether it keeps out only those who do not share it.
+    pub shared: bool,
+}
+
 /// Where sessions come from.
 ///
 /// A backend over a pool commits on its own. One over a caller's connection works inside the
@@ -72,12 +82,13 @@ pub trait Backend: Send + Sync {
 
     /// A transaction as of [`begin`](Self::begin) for statements over lists of rows. Each is
     /// planned for the values it runs with, where the database would else keep a plan it made
-    /// while a table was small.
+    /// while a table was small. It has `locks` before its first statement sees anything: what was
+    /// done under them is then visible.
     ///
     /// # Errors
     ///
     /// Returns a [`SqlError`] when there is none to be had.
-    async fn begin_batch(&self) -> Result<Box<dyn Session + '_>, SqlError>;
+    async fn begin_batch(&self, locks: &[NumberLock]) -> Result<Box<dyn Session + '_>, SqlError>;
 }
 
 /// A [`Backend`] whose transactions are its own: what it commits stays, whatever a caller's

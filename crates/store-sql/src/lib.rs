@@ -4,6 +4,7 @@
 //! There is no semver promise of its own: depend on an adapter crate.
 
 pub mod adapter;
+pub mod at_hand;
 pub mod backend;
 pub mod bind;
 mod checks;

@@ -15,6 +15,7 @@ use std::{
 use integrations_core::value::TablePrefix;
 use sea_query::{ArrayType, PostgresQueryBuilder, QueryStatementWriter, SqliteQueryBuilder, Value};
 use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
 
 use crate::{bind::Bind, dialect::Dialect};
 
@@ -257,6 +258,14 @@ impl Statements {
         &self.prefix
     }
 
+    /// The number of locks that are about a table.
+    #[must_use]
+    pub fn lock_number(&self, logical: &str) -> i64 {
+        let digest = Sha256::digest(table_name(&self.prefix, logical));
+        let head = digest.first_chunk().copied();
+        head.map_or(0, i64::from_be_bytes)
+    }
+
     /// A table as an identifier for sea-query.
     #[must_use]
     pub fn table(&self, logical: &str) -> sea_query::DynIden {
@@ -291,7 +300,10 @@ impl Statements {
     fn insert_lists(&self, template: &InsertTemplate, rows: Vec<RowValues>) -> Statement {
         let sql = self.insert_text(template, 0, |text| {
             text.push_str(" SELECT * FROM unnest");
-            push_rows(text, 1, template.columns);
+            push_list(text, template.columns, |text, column| {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "${}", column + 1);
+            });
             template.columns
         });
         let types: Vec<_> = rows.first().map_or_else(Vec::new, RowValues::array_types);
@@ -302,7 +314,11 @@ impl Statements {
         let (count, columns) = (rows.len(), template.columns);
         let sql = self.insert_text(template, count, |text| {
             text.push_str(" VALUES ");
-            push_rows(text, count, columns);
+            // SQLite looks each named value up among all of them, and the driver does so again for
+            // each run; values without names are found by their place.
+            push_list_of(text, count, |text, _| {
+                push_list(text, columns, |text, _| text.push('?'));
+            });
             count * columns
         });
         let mut values = Vec::with_capacity(count * columns);
@@ -397,15 +413,20 @@ fn lists(types: impl IntoIterator<Item = ArrayType>, rows: Vec<RowValues>) -> Ve
     lists.into_iter().map(list).collect()
 }
 
-fn push_rows(text: &mut String, rows: usize, columns: usize) {
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            let separator = if column == 0 { "" } else { ", " };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{separator}${}", row * columns + column + 1);
+/// Writes `(..)` around [`push_list_of`].
+fn push_list(text: &mut String, length: usize, push: impl Fn(&mut String, usize)) {
+    text.push('(');
+    push_list_of(text, length, push);
+    text.push(')');
+}
+
+/// Writes as many things with commas between them.
+fn push_list_of(text: &mut String, length: usize, push: impl Fn(&mut String, usize)) {
+    for i in 0..length {
+        if i > 0 {
+            text.push_str(", ");
         }
-        text.push(')');
+        push(text, i);
     }
 }
 
@@ -442,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn inserts_number_their_values_row_by_row() {
+    fn sqlite_gets_a_text_for_a_number_of_rows() {
         let template = InsertTemplate {
             head: "INSERT INTO {keys} (a, b)",
             columns: 2,
@@ -458,7 +479,7 @@ mod tests {
         let statement = statements.insert(&template, rows());
         assert_eq!(
             &*statement.sql,
-            "INSERT INTO acme_keys (a, b) VALUES ($1, $2), ($3, $4) "
+            "INSERT INTO acme_keys (a, b) VALUES (?, ?), (?, ?) "
         );
         assert!(Arc::ptr_eq(
             &statement.sql,
@@ -501,7 +522,7 @@ mod tests {
         let rows = vec![statements.row().bind(1_i64), statements.row().bind(2_i64)];
         assert_eq!(
             &*statements.insert(&template, rows).sql,
-            "INSERT INTO acme_workers (a) VALUES ($1), ($2) RETURNING a = $3, a = $14"
+            "INSERT INTO acme_workers (a) VALUES (?), (?) RETURNING a = $3, a = $14"
         );
     }
 }

@@ -7,10 +7,12 @@ use integrations_core::{time::Clock, wake::Wake};
 use integrations_store_sql::{
     Backend, Dialect, OwnCommit, Session, SqlError,
     adapter::{Adapter, OpenError, Pooled},
+    at_hand::AtHand,
+    backend::NumberLock,
     clock::SystemClock,
     migration::Migration,
 };
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use crate::{
     error::sorted,
@@ -23,17 +25,17 @@ use crate::{
 /// The connections of a store: one that writes, and some that read.
 #[derive(Debug)]
 pub struct SqliteBackend {
-    write: SqlitePool,
-    read: SqlitePool,
+    write: AtHand<Sqlite>,
+    read: AtHand<Sqlite>,
     lending: Lending,
     clock: Arc<SystemClock>,
     wake: SqliteWake,
 }
 
 impl SqliteBackend {
-    pub(crate) fn new(write: SqlitePool, read: SqlitePool) -> Self {
+    pub(crate) fn new(write: AtHand<Sqlite>, read: AtHand<Sqlite>) -> Self {
         Self {
-            wake: SqliteWake::new(read.connect_options()),
+            wake: SqliteWake::new(read.pool().connect_options()),
             write,
             read,
             lending: Lending::default(),
@@ -47,21 +49,19 @@ impl Backend for SqliteBackend {
     const DIALECT: Dialect = Dialect::Sqlite;
 
     async fn read(&self) -> Result<Box<dyn Session + '_>, SqlError> {
-        Ok(Box::new(Single(self.read.acquire().await.map_err(sorted)?)))
+        Ok(Box::new(Single(self.read.take().await.map_err(sorted)?)))
     }
 
     async fn write(&self) -> Result<Box<dyn Session + '_>, SqlError> {
-        Ok(Box::new(Single(
-            self.write.acquire().await.map_err(sorted)?,
-        )))
+        Ok(Box::new(Single(self.write.take().await.map_err(sorted)?)))
     }
 
     async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError> {
-        let connection = self.write.acquire().await.map_err(sorted)?;
+        let connection = self.write.take().await.map_err(sorted)?;
         Ok(Box::new(InTransaction::begin(connection).await?))
     }
 
-    async fn begin_batch(&self) -> Result<Box<dyn Session + '_>, SqlError> {
+    async fn begin_batch(&self, _locks: &[NumberLock]) -> Result<Box<dyn Session + '_>, SqlError> {
         self.begin().await
     }
 }

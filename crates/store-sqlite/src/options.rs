@@ -10,6 +10,7 @@ use integrations_core::{
 use integrations_store_sql::{
     SchemaState,
     adapter::{self, OpenError},
+    at_hand::AtHand,
     clock::SystemClock,
     migration::Migration,
 };
@@ -190,7 +191,10 @@ impl SqliteStoreOptions {
     async fn backend(&self) -> Result<SqliteBackend, OpenError> {
         let options = match &self.source {
             Source::Pools(write, read) => {
-                return Ok(SqliteBackend::new(write.clone(), read.clone()));
+                return Ok(SqliteBackend::new(
+                    AtHand::sharing(write.clone()),
+                    AtHand::sharing(read.clone()),
+                ));
             }
             Source::File(options) => SqliteConnectOptions::clone(options)
                 .create_if_missing(false)
@@ -206,7 +210,10 @@ impl SqliteStoreOptions {
         let read = self
             .pool(self.readers)
             .connect_lazy_with(options.read_only(true));
-        Ok(SqliteBackend::new(write, read))
+        Ok(SqliteBackend::new(
+            AtHand::keeping(write),
+            AtHand::keeping(read),
+        ))
     }
 
     fn pool(&self, connections: u32) -> SqlitePoolOptions {

@@ -3,7 +3,9 @@
 use std::{ops::DerefMut, sync::Arc};
 
 use async_trait::async_trait;
-use integrations_store_sql::{SqlError, backend::Session, row::Row, statement::Statement};
+use integrations_store_sql::{
+    SqlError, at_hand::Held, backend::Session, row::Row, statement::Statement,
+};
 use sea_query::Values;
 use sea_query_sqlx::SqlxValues;
 use sqlx::{
@@ -21,17 +23,26 @@ type Transactions = <Sqlite as sqlx::Database>::TransactionManager;
 pub(crate) struct Single<C>(pub(crate) C);
 
 #[async_trait]
-impl<C: DerefMut<Target = SqliteConnection> + Send> Session for Single<C> {
+impl<C: Held + DerefMut<Target = SqliteConnection> + Send> Session for Single<C> {
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, SqlError> {
-        query(&mut self.0, statement).await
+        self.0.begins();
+        let rows = query(&mut self.0, statement).await?;
+        self.0.ended();
+        Ok(rows)
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<u64, SqlError> {
-        execute(&mut self.0, statement).await
+        self.0.begins();
+        let changed = execute(&mut self.0, statement).await?;
+        self.0.ended();
+        Ok(changed)
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), SqlError> {
-        script(&mut self.0, sql).await
+        self.0.begins();
+        script(&mut self.0, sql).await?;
+        self.0.ended();
+        Ok(())
     }
 
     async fn commit(self: Box<Self>) -> Result<(), SqlError> {
@@ -42,18 +53,20 @@ impl<C: DerefMut<Target = SqliteConnection> + Send> Session for Single<C> {
 }
 
 /// A transaction, or a savepoint within a caller's. Dropping it rolls it back.
-pub(crate) struct InTransaction<C: DerefMut<Target = SqliteConnection>> {
+pub(crate) struct InTransaction<C: Held + DerefMut<Target = SqliteConnection>> {
     connection: C,
     open: bool,
 }
 
-impl<C: DerefMut<Target = SqliteConnection>> InTransaction<C> {
+impl<C: Held + DerefMut<Target = SqliteConnection>> InTransaction<C> {
     pub(crate) async fn begin(mut connection: C) -> Result<Self, SqlError> {
         // A transaction that became a writer later on would fail where another has written.
         let begin = (!connection.is_in_transaction()).then(|| "BEGIN IMMEDIATE".into_sql_str());
+        connection.begins();
         Transactions::begin(&mut connection, begin)
             .await
             .map_err(sorted)?;
+        connection.ended();
         Ok(Self {
             connection,
             open: true,
@@ -62,24 +75,35 @@ impl<C: DerefMut<Target = SqliteConnection>> InTransaction<C> {
 }
 
 #[async_trait]
-impl<C: DerefMut<Target = SqliteConnection> + Send> Session for InTransaction<C> {
+impl<C: Held + DerefMut<Target = SqliteConnection> + Send> Session for InTransaction<C> {
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, SqlError> {
-        query(&mut self.connection, statement).await
+        self.connection.begins();
+        let rows = query(&mut self.connection, statement).await?;
+        self.connection.ended();
+        Ok(rows)
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<u64, SqlError> {
-        execute(&mut self.connection, statement).await
+        self.connection.begins();
+        let changed = execute(&mut self.connection, statement).await?;
+        self.connection.ended();
+        Ok(changed)
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), SqlError> {
-        script(&mut self.connection, sql).await
+        self.connection.begins();
+        script(&mut self.connection, sql).await?;
+        self.connection.ended();
+        Ok(())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), SqlError> {
+        self.connection.begins();
         Transactions::commit(&mut self.connection)
             .await
             .map_err(sorted)?;
         self.open = false;
+        self.connection.ended();
         Ok(())
     }
 
@@ -89,10 +113,11 @@ impl<C: DerefMut<Target = SqliteConnection> + Send> Session for InTransaction<C>
     }
 }
 
-impl<C: DerefMut<Target = SqliteConnection>> Drop for InTransaction<C> {
+impl<C: Held + DerefMut<Target = SqliteConnection>> Drop for InTransaction<C> {
     fn drop(&mut self) {
         if self.open {
             // Runs before the connection's next statement, or as it goes back to its pool.
+            self.connection.begins();
             Transactions::start_rollback(&mut self.connection);
         }
     }

@@ -19,8 +19,8 @@ use super::{
     payload::hex,
 };
 use crate::{
-    backend::{OwnCommit, Session},
-    dialect::{Dialect, time_text},
+    backend::{NumberLock, OwnCommit, Session},
+    dialect::time_text,
     error::{SqlError, SqlErrorKind},
     row::Row,
     statement::Template,
@@ -114,10 +114,9 @@ impl<B: OwnCommit> SqlStore<B> {
         let mut session = if rows.len() == 1 && !compares_digests {
             self.backend.write().await?
         } else {
-            self.backend.begin().await?
+            self.backend.begin_batch(&digest_locks(deliveries)).await?
         };
         if compares_digests {
-            self.lock_digests(&mut *session, deliveries).await?;
             let known = self.find_digests(&mut *session, deliveries).await?;
             let firsts = Firsts {
                 by_digest: known,
@@ -160,8 +159,7 @@ impl<B: OwnCommit> SqlStore<B> {
         deliveries: &[NewWebhook],
         ids: &[WebhookId],
     ) -> Result<Vec<Received>, SqlError> {
-        let mut session = self.backend.begin().await?;
-        self.lock_digests(&mut *session, deliveries).await?;
+        let mut session = self.backend.begin_batch(&digest_locks(deliveries)).await?;
         let mut firsts = self.find_firsts(&mut *session, deliveries).await?;
         let (mut originals, mut duplicates) = (Vec::new(), Vec::new());
         for (new, id) in deliveries.iter().zip(ids) {
@@ -196,32 +194,6 @@ impl<B: OwnCommit> SqlStore<B> {
             },
         };
         Ok(ids.iter().map(received).collect())
-    }
-
-    /// Keeps receipts of the same bytes apart: no index tells the first of them.
-    async fn lock_digests(
-        &self,
-        session: &mut dyn Session,
-        deliveries: &[NewWebhook],
-    ) -> Result<(), SqlError> {
-        const LOCK: Template = Template::both(
-            "SELECT pg_advisory_xact_lock(key) FROM \
-             (SELECT DISTINCT key FROM unnest($1) AS key ORDER BY key) AS keys",
-        );
-        // SQLite has one writer, who holds the lock from the beginning.
-        if B::DIALECT == Dialect::Sqlite {
-            return Ok(());
-        }
-        let keys: Vec<i64> = deliveries
-            .iter()
-            .filter(|new| new.digest_duplicate_since.is_some())
-            .filter_map(|new| new.body_digest.as_deref()?.first_chunk())
-            .map(|head| i64::from_be_bytes(*head))
-            .collect();
-        if !keys.is_empty() {
-            session.execute(self.sql(&LOCK).bind_numbers(&keys)).await?;
-        }
-        Ok(())
     }
 
     async fn find_firsts(
@@ -262,7 +234,7 @@ impl<B: OwnCommit> SqlStore<B> {
         let keyed: Vec<Json> = keyed.collect();
         let mut known = HashMap::new();
         if !keyed.is_empty() {
-            let find = self.sql(&BY_KEY).bind(Json::from(keyed)).planned_anew();
+            let find = self.sql(&BY_KEY).bind(Json::from(keyed));
             for row in session.query(find).await? {
                 let kind = kind_of_row(&row, row.get("dedup_key")?)?;
                 known.insert(kind, row.get("id")?);
@@ -295,10 +267,7 @@ impl<B: OwnCommit> SqlStore<B> {
         let digests: Vec<Json> = digests.collect();
         let mut known: HashMap<_, Vec<Receipt>> = HashMap::new();
         if !digests.is_empty() {
-            let find = self
-                .sql(&BY_DIGEST)
-                .bind(Json::from(digests))
-                .planned_anew();
+            let find = self.sql(&BY_DIGEST).bind(Json::from(digests));
             for row in session.query(find).await? {
                 let kind = kind_of_row(&row, row.get("body_digest")?)?;
                 let receipt = (row.get("created_at")?, row.get("id")?);
@@ -359,6 +328,24 @@ impl<B: OwnCommit> SqlStore<B> {
 /// Whether the same signed bytes count as the same delivery.
 fn compares_digests(new: &NewWebhook) -> bool {
     new.digest_duplicate_since.is_some() && new.body_digest.is_some()
+}
+
+/// Keep receipts of the same bytes apart: no index tells the first of them.
+fn digest_locks(deliveries: &[NewWebhook]) -> Vec<NumberLock> {
+    let compared = deliveries.iter().filter(|new| compares_digests(new));
+    let number = |new: &NewWebhook| {
+        let head = new.body_digest.as_deref()?.first_chunk()?;
+        Some(i64::from_be_bytes(*head))
+    };
+    let locks = compared.filter_map(number).map(|number| NumberLock {
+        number,
+        shared: false,
+    });
+    let mut locks: Vec<_> = locks.collect();
+    // A common order keeps two batches with the same bytes from deadlocking.
+    locks.sort_unstable();
+    locks.dedup();
+    locks
 }
 
 /// Whether none of them is a duplicate of another.

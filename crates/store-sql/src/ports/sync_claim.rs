@@ -15,7 +15,7 @@ use super::{
     sync_rows::{self, item_columns},
 };
 use crate::{
-    backend::{OwnCommit, Session},
+    backend::{NumberLock, OwnCommit, Session},
     dialect::Dialect,
     error::SqlError,
     row::Row,
@@ -134,8 +134,14 @@ impl<B: OwnCommit> SqlStore<B> {
             return Ok(Vec::new());
         }
         // One transaction: a claim that fails halfway has taken nothing.
-        let mut session = self.backend.begin_batch().await?;
-        self.keep_older_versions_out(&mut *session).await?;
+        // It keeps pages and operators from queueing older versions until it has ended. A statement
+        // does not see what is committed while it runs: it could hand out a version whose older one
+        // has just become visible to the next claim.
+        let with_other_claims = NumberLock {
+            number: self.claims_lock(),
+            shared: true,
+        };
+        let mut session = self.backend.begin_batch(&[with_other_claims]).await?;
         let due = match (claim.integration_id, self.rotation.listed(claim)) {
             (Some(id), _) => self.open_to_claims(&mut *session, id).await?,
             (None, Some(listed)) => listed,
@@ -190,29 +196,18 @@ impl<B: OwnCommit> SqlStore<B> {
         Ok(claimed)
     }
 
-    /// Keeps pages and operators from queueing older versions until the transaction has ended. A
-    /// statement does not see what is committed while it runs: it could hand out a version whose
-    /// older one has just become visible to the next claim.
-    async fn keep_older_versions_out(&self, session: &mut dyn Session) -> Result<(), SqlError> {
-        const SHARE: Template = Template::each(
-            "SELECT pg_advisory_xact_lock_shared(hashtextextended('{sync_items}', 0))::text",
-            "",
-        );
-        if B::DIALECT == Dialect::Postgres {
-            session.execute(self.sql(&SHARE)).await?;
-        }
-        Ok(())
+    /// The number that claims share a lock on.
+    fn claims_lock(&self) -> i64 {
+        self.statements.lock_number("sync_items")
     }
 
     /// Waits for claims that run, and keeps new ones waiting until the transaction has ended: it
     /// queues a version in front of one that waits already.
     pub(super) async fn keep_claims_out(&self, session: &mut dyn Session) -> Result<(), SqlError> {
-        const EXCLUDE: Template = Template::each(
-            "SELECT pg_advisory_xact_lock(hashtextextended('{sync_items}', 0))::text",
-            "",
-        );
+        const EXCLUDE: Template = Template::both("SELECT pg_advisory_xact_lock($1)::text");
         if B::DIALECT == Dialect::Postgres {
-            session.execute(self.sql(&EXCLUDE)).await?;
+            let exclude = self.sql(&EXCLUDE).bind(self.claims_lock());
+            session.execute(exclude).await?;
         }
         Ok(())
     }

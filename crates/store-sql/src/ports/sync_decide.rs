@@ -33,7 +33,7 @@ impl<B: OwnCommit> SqlStore<B> {
         let Some(now) = decisions.iter().map(|one| one.now).max() else {
             return Ok(Vec::new());
         };
-        let mut session = self.backend.begin_batch().await?;
+        let mut session = self.backend.begin_batch(&[]).await?;
         let decided = self.decide_within(&mut *session, decisions, now).await;
         ended(session, decided).await
     }

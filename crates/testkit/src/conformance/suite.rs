@@ -429,6 +429,6 @@ macro_rules! __conformance_cases {
         }
     };
     ($what:ident $of_syncs:ident) => {
-        $crate::__conformance_sync_cases!($what $of_syncs)
+        $crate::__conformance_sync_cases! { $what $of_syncs }
     };
 }
