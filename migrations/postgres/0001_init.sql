@@ -13,6 +13,7 @@ create table "{{prefix}}s" (
     owner_type varchar(255),
     owner_id bigint,
     is_active boolean not null default true,
+    parks_webhooks boolean not null default false,
     health_status varchar(16) not null default 'healthy',
     consecutive_failures integer not null default 0,
     last_error_at timestamptz,

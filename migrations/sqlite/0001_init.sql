@@ -15,6 +15,7 @@ create table "{{prefix}}s" (
     owner_type text check (length(owner_type) <= 255),
     owner_id integer,
     is_active integer not null default 1 check (is_active in (0, 1)),
+    parks_webhooks integer not null default 0 check (parks_webhooks in (0, 1)),
     health_status text not null default 'healthy' check (length(health_status) <= 16),
     consecutive_failures integer not null default 0,
     last_error_at text,

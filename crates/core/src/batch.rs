@@ -3,7 +3,10 @@
 use std::{
     fmt,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -42,7 +45,15 @@ pub enum NotWritten {
 pub struct SharedWrites<T, R> {
     queue: mpsc::Sender<Waiting<T, R>>,
     closing: Arc<Notify>,
+    written: Arc<Written>,
     task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What was handed to the writer so far.
+#[derive(Debug, Default)]
+struct Written {
+    batches: AtomicU64,
+    entries: AtomicU64,
 }
 
 struct Waiting<T, R> {
@@ -64,6 +75,13 @@ impl<T, R> SharedWrites<T, R> {
     pub fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
     }
+
+    /// How many batches the writer was given so far, and how many entries in them.
+    #[must_use]
+    pub fn batches(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.written.batches), read(&self.written.entries))
+    }
 }
 
 impl<T: Send + 'static, R: Send + 'static> SharedWrites<T, R> {
@@ -72,15 +90,18 @@ impl<T: Send + 'static, R: Send + 'static> SharedWrites<T, R> {
     pub fn start(writer: impl WriteBatch<T, R>, queue: usize, batch: usize) -> Self {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let closing = Arc::new(Notify::new());
+        let written = Arc::new(Written::default());
         let task = tokio::spawn(write_all(
             writer,
             receiver,
             batch.max(1),
             Arc::clone(&closing),
+            Arc::clone(&written),
         ));
         Self {
             queue: sender,
             closing,
+            written,
             task: Mutex::new(Some(task)),
         }
     }
@@ -137,6 +158,7 @@ async fn write_all<T, R>(
     mut receiver: mpsc::Receiver<Waiting<T, R>>,
     batch: usize,
     closing: Arc<Notify>,
+    written: Arc<Written>,
 ) {
     let mut waiting = Vec::new();
     let mut open = true;
@@ -153,8 +175,10 @@ async fn write_all<T, R>(
             .drain(..)
             .map(|waiting| (waiting.entry, waiting.answer))
             .unzip();
-        let written = AssertUnwindSafe(writer.write(entries)).catch_unwind().await;
-        let Ok(results) = written else {
+        written.batches.fetch_add(1, Ordering::Relaxed);
+        (written.entries).fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let results = AssertUnwindSafe(writer.write(entries)).catch_unwind().await;
+        let Ok(results) = results else {
             tracing::error!("a writer of shared writes panicked");
             continue;
         };
@@ -225,6 +249,7 @@ mod tests {
         }
         let batches = gated.batches.lock().unwrap().clone();
         assert_eq!(batches, [vec![1], vec![2, 3, 4], vec![5, 6]]);
+        assert_eq!(writes.batches(), (3, 6));
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ use integrations::{
     store::Store,
     sync::Payload,
     value::{IntegrationName, ProviderKey},
-    webhook::{NewWebhook, WebhookPayload},
+    webhook::{NewWebhook, OtherDigests, WebhookPayload},
 };
 
 /// How long each side runs per round.
@@ -96,6 +96,7 @@ fn webhook(integration_id: IntegrationId) -> NewWebhook {
         dedup_key: Some(uid.to_string()),
         body_digest: None,
         digest_duplicate_since: None,
+        other_digests: OtherDigests::default(),
         payload: WebhookPayload::Plain(Payload::Text("z".repeat(1000))),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         method: "POST".to_owned(),

@@ -43,7 +43,10 @@ use integrations::{
     sync::Payload,
     time::earlier,
     value::{IntegrationName, ProviderKey},
-    webhook::{Inbound, NewWebhook, Received, SignatureScheme, WebhookPayload, WebhookSecrets},
+    webhook::{
+        Inbound, NewWebhook, OtherDigests, Received, SignatureScheme, WebhookPayload,
+        WebhookSecrets,
+    },
     webhooks::{
         Receiver, Route,
         schemes::{TIMESTAMP_TOLERANCE, Verifier},
@@ -234,6 +237,7 @@ impl Bench {
             delivery_id: told.delivery_id,
             digest_duplicate_since: (!is_signed).then(|| earlier(now, Duration::from_hours(24))),
             body_digest: digest,
+            other_digests: OtherDigests::default(),
             payload: WebhookPayload::Plain(Payload::from_bytes(request.body().to_vec())),
             headers: [
                 "content-type",

@@ -24,12 +24,17 @@ pub(crate) fn arguments(values: Vec<Value>) -> Result<PgArguments, Unsendable> {
             Value::SmallInt(value) => arguments.add(value),
             Value::Int(value) => arguments.add(value),
             Value::BigInt(value) => arguments.add(value),
+            // Limits that sea-query counts.
+            Value::BigUnsigned(value) => arguments.add(value.map(i64::try_from).transpose()?),
             Value::Double(value) => arguments.add(value),
             Value::String(value) => arguments.add(value),
             Value::Bytes(value) => arguments.add(value),
             Value::Json(value) => arguments.add(value.map(|json| *json)),
             Value::ChronoDateTimeUtc(value) => arguments.add(value),
-            Value::Array(of, values) => add_list(&mut arguments, &of, values),
+            Value::Array(of, values) => {
+                let values = values.map_or_else(Vec::new, |values| *values);
+                add_list(&mut arguments, &of, values)
+            }
             other => Err(unknown(&other)),
         }?;
     }
@@ -39,9 +44,8 @@ pub(crate) fn arguments(values: Vec<Value>) -> Result<PgArguments, Unsendable> {
 fn add_list(
     arguments: &mut PgArguments,
     of: &ArrayType,
-    values: Option<Box<Vec<Value>>>,
+    values: Vec<Value>,
 ) -> Result<(), Unsendable> {
-    let values = values.map_or_else(Vec::new, |values| *values);
     match of {
         ArrayType::Bool => add_all(arguments, values, |value| match value {
             Value::Bool(value) => Ok(value),

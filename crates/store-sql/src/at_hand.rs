@@ -210,11 +210,11 @@ impl<DB: Database> DerefMut for Taken<DB> {
 
 impl<DB: Database> Drop for Taken<DB> {
     fn drop(&mut self) {
-        let (Some(away), Some(shelf)) = (self.away.take(), &self.shelf) else {
+        let (Some(away), Some(home)) = (self.away.take(), &self.shelf) else {
             return;
         };
         if self.is_clean && !away.connection.is_in_transaction() {
-            shelf.put(away);
+            home.put(away);
         }
     }
 }

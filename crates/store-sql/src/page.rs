@@ -52,6 +52,21 @@ pub fn count<'s>(statements: &'s Statements, table: &'static str) -> Filtered<'s
     }
 }
 
+/// Counts them as `count` for each value of `columns`, comma-separated names of `table`.
+#[must_use]
+pub fn count_by<'s>(
+    statements: &'s Statements,
+    table: &'static str,
+    columns: &str,
+) -> Filtered<'s> {
+    let mut counted = count(statements, table);
+    for column in columns.split(',') {
+        let column = Alias::new(column.trim());
+        counted.select.column(column.clone()).group_by_col(column);
+    }
+    counted
+}
+
 impl Filtered<'_> {
     /// The dialect, for values of conditions of one's own.
     #[must_use]
@@ -144,6 +159,15 @@ impl Filtered<'_> {
         self.select
             .order_by(id, order)
             .limit(u64::from(page.bounded_limit()) + 1);
+        self.all()
+    }
+
+    /// The statement of the largest counts, at most so many.
+    #[must_use]
+    pub fn largest(mut self, limit: u32) -> Statement {
+        let count = Alias::new("count");
+        let select = self.select.order_by(count, Order::Desc);
+        select.limit(u64::from(limit));
         self.all()
     }
 

@@ -13,8 +13,8 @@ use integrations_core::{
     store::StoreErrorKind,
     sync::{Payload, SyncSettlement},
     webhook::{
-        NewWebhook, Received, WebhookClaim, WebhookInbox, WebhookOutcome, WebhookPayload,
-        WebhookSettled, WebhookSettlement, WebhookSettlements, WebhookStatus,
+        NewWebhook, OtherDigests, Received, WebhookClaim, WebhookInbox, WebhookOutcome,
+        WebhookPayload, WebhookSettled, WebhookSettlement, WebhookSettlements, WebhookStatus,
     },
 };
 use integrations_testkit::conformance::fixtures::{
@@ -200,6 +200,7 @@ fn new_delivery(integration: IntegrationId) -> NewWebhook {
         dedup_key: None,
         body_digest: None,
         digest_duplicate_since: None,
+        other_digests: OtherDigests::default(),
         payload: WebhookPayload::Plain(Payload::Text("{}".to_owned())),
         headers: Vec::new(),
         method: "POST".to_owned(),

@@ -25,7 +25,7 @@ pub use processor::{
     Delivery, Handled, HandlerError, Processor, ProcessorBuilder, ProcessorPolicy,
     RunningProcessor, WebhookHandler,
 };
-pub use receiver::{Limits, Metrics, Receiver, ReceiverBuilder, Route};
+pub use receiver::{Held, Limits, Metrics, Receiver, ReceiverBuilder, Route};
 pub use replay::{Replay, ReplayPlan, ReplayReport};
 #[cfg(feature = "axum")]
 pub use router::{RemoteAddr, router};

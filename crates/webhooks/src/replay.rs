@@ -1,24 +1,26 @@
 //! Having deliveries processed again: many at once, at a measured pace.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use integrations_core::{
     client::IntegrationClient,
-    id::WebhookId,
     integration::Scope,
-    store::{PageRequest, StoreError},
+    store::{PageRequest, Ports, StoreError},
     time::later,
     wake::WakeChannel,
-    webhook::WebhookFilter,
+    webhook::{WebhookFilter, WebhookGroup},
 };
 
 /// Deliveries queued by one statement, at most.
 const BATCH: u32 = 500;
 
+/// Kinds of deliveries that a plan lists, at most.
+const LISTED: u32 = 20;
+
 /// A replay of the deliveries that a filter selects.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Replay {
-    client: IntegrationClient,
+    ports: Ports,
     filter: WebhookFilter,
     scope: Scope,
     per_second: u32,
@@ -31,6 +33,8 @@ pub struct ReplayPlan {
     pub deliveries: u64,
     /// How long it takes at the pace asked for.
     pub at_least: Duration,
+    /// What they are: the 20 most frequent kinds, the most frequent first.
+    pub kinds: Vec<WebhookGroup>,
 }
 
 /// What a replay did.
@@ -42,13 +46,28 @@ pub struct ReplayReport {
     pub passed_over: u64,
 }
 
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("filter", &self.filter)
+            .field("per_second", &self.per_second)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Replay {
     /// A replay of what `filter` selects within `scope`, 100 a second. Duplicates are left out:
     /// the first of their kind stands for them.
     #[must_use]
     pub fn new(client: &IntegrationClient, filter: WebhookFilter, scope: Scope) -> Self {
+        Self::over(client.ports().clone(), filter, scope)
+    }
+
+    /// The same without a client: it needs no keys.
+    #[must_use]
+    pub fn over(ports: Ports, filter: WebhookFilter, scope: Scope) -> Self {
         Self {
-            client: client.clone(),
+            ports,
             filter: WebhookFilter {
                 originals_only: true,
                 ..filter
@@ -71,15 +90,19 @@ impl Replay {
     ///
     /// Returns a [`StoreError`] if the store failed.
     pub async fn plan(&self) -> Result<ReplayPlan, StoreError> {
-        let ports = self.client.ports();
-        let now = ports.clock.now();
-        let deliveries = ports.inbox.count(&self.filter, &self.scope, now).await?;
+        let Ports { inbox, clock, .. } = &self.ports;
+        let now = clock.now();
+        let deliveries = inbox.count(&self.filter, &self.scope, now).await?;
+        let kinds = inbox
+            .count_by_type(&self.filter, &self.scope, now, LISTED)
+            .await?;
         let batches = deliveries.saturating_sub(1) / u64::from(self.batch());
         Ok(ReplayPlan {
             deliveries,
             at_least: Duration::from_secs(
                 batches * u64::from(self.batch()) / u64::from(self.per_second),
             ),
+            kinds,
         })
     }
 
@@ -94,21 +117,20 @@ impl Replay {
         &self,
         mut progress: impl FnMut(&ReplayReport) + Send,
     ) -> Result<ReplayReport, StoreError> {
-        let ports = self.client.ports();
-        let begun = ports.clock.now();
+        let ports = &self.ports;
+        // What comes later is left alone; what came at this very moment is not.
+        let begun = later(ports.clock.now(), Duration::from_micros(1));
+        let filter = WebhookFilter {
+            until: Some(self.filter.until.map_or(begun, |until| until.min(begun))),
+            ..self.filter.clone()
+        };
         let mut report = ReplayReport::default();
         let mut page = PageRequest::oldest(self.batch());
         // What a replay queues no longer has the status it was selected by; pages follow the id.
         loop {
             let now = ports.clock.now();
-            let read = ports
-                .inbox
-                .query(&self.filter, &self.scope, &page, now)
-                .await?;
-            let ids: Vec<WebhookId> = (read.items.iter())
-                .filter(|webhook| webhook.delivery.now <= begun)
-                .map(|webhook| webhook.id)
-                .collect();
+            let read = ports.inbox.ids(&filter, &self.scope, &page, now).await?;
+            let ids = read.items;
             if !ids.is_empty() {
                 let queued = ports.inbox.replay(&ids, &self.scope, now).await?;
                 ports.wake.ring(WakeChannel::Webhooks);

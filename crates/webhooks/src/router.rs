@@ -59,9 +59,11 @@ async fn receive(receiver: &Receiver, route: &Route, request: Request<Body>) -> 
     let limit = receiver.limits().read_timeout;
     let read = tokio::time::timeout(limit, read(receiver, body));
     let answer = match read.await {
-        Ok(Ok((body, _room))) => {
+        Ok(Ok((body, room))) => {
             let request = Request::from_parts(head, body);
-            receiver.receive_within(route, &request, remote_addr).await
+            receiver
+                .receive_within(room, route, &request, remote_addr)
+                .await
         }
         Ok(Err(answer)) => receiver.answered(answer),
         Err(_) => receiver.answered(Answer::TooSlow),
@@ -79,7 +81,7 @@ fn remote_addr(request: &Request<Body>) -> Option<IpAddr> {
 }
 
 /// Reads a body as far as it may be long, with room for every part of it.
-async fn read(receiver: &Receiver, mut body: Body) -> Result<(Bytes, Vec<Room>), Answer> {
+async fn read(receiver: &Receiver, mut body: Body) -> Result<(Bytes, Room), Answer> {
     use axum::body::HttpBody as _;
 
     let max = receiver.limits().max_payload_bytes;
@@ -88,7 +90,7 @@ async fn read(receiver: &Receiver, mut body: Body) -> Result<(Bytes, Vec<Room>),
     if announced > max {
         return Err(Answer::TooLarge);
     }
-    let mut rooms = Vec::new();
+    let mut room = receiver.room_for(0).ok_or(Answer::Busy)?;
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Answer::Unreadable)?.into_data() else {
@@ -99,11 +101,11 @@ async fn read(receiver: &Receiver, mut body: Body) -> Result<(Bytes, Vec<Room>),
             return Err(Answer::TooLarge);
         }
         // Room is taken for what came, not for what was announced: announcing costs nothing.
-        rooms.push(receiver.room_for(data.len()).ok_or(Answer::Busy)?);
+        room.join(receiver.room_for(data.len()).ok_or(Answer::Busy)?);
         if whole.is_empty() && size == announced {
-            return Ok((data, rooms));
+            return Ok((data, room));
         }
         whole.extend_from_slice(&data);
     }
-    Ok((whole.freeze(), rooms))
+    Ok((whole.freeze(), room))
 }

@@ -86,6 +86,7 @@ fn signed(path: &str, body: &'static str) -> Request<Body> {
         .unwrap()
 }
 
+// WH-01
 #[tokio::test]
 async fn both_routes_are_mounted_under_the_prefix() {
     let setup = Setup::new().await;
@@ -145,7 +146,7 @@ async fn a_body_is_read_no_further_than_it_may_be_long() {
     let answer = setup.send(request).await;
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let metrics = setup.receiver.metrics();
-    assert_eq!((metrics.too_large, metrics.bytes_under_way), (2, 0));
+    assert_eq!((metrics.too_large, metrics.held.bytes), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,5 +161,38 @@ async fn a_body_that_does_not_come_is_given_up() {
     let answer = setup.send(request).await;
     assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
     assert_eq!(started.elapsed(), Duration::from_secs(30));
-    assert_eq!(setup.receiver.metrics().bytes_under_way, 0);
+    assert_eq!(setup.receiver.metrics().held.bytes, 0);
+}
+
+#[tokio::test]
+async fn bodies_have_so_much_memory_and_no_more() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::builder(&setup.harness.client)
+        .limits(|limits| {
+            limits.max_payload_bytes = 1000;
+            limits.bytes_under_way = 1000;
+        })
+        .build();
+    let routes = router(receiver.clone());
+    let begins =
+        stream::once(async { Ok::<_, std::convert::Infallible>(Bytes::from_static(&[b'x'; 999])) });
+    let slow = Request::post("/integrations/github/webhook")
+        .body(Body::from_stream(begins.chain(stream::pending())))
+        .unwrap();
+    let slow = tokio::spawn(routes.clone().oneshot(slow));
+    while receiver.metrics().held.bytes < 999 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(receiver.metrics().bounds.bytes, 1000);
+    let path = format!("/integrations/github/{}/webhook", setup.uid);
+    let answer = routes.clone().oneshot(signed(&path, "{}")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(answer.headers().contains_key(http::header::RETRY_AFTER));
+    assert_eq!(receiver.metrics().busy, 1);
+    // Whoever goes away gives it back.
+    slow.abort();
+    assert!(slow.await.unwrap_err().is_cancelled());
+    assert_eq!(receiver.metrics().held.bytes, 0);
+    let answer = routes.oneshot(signed(&path, "{}")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
 }

@@ -42,8 +42,9 @@ pub(crate) enum Command {
     Update(UpdateArgs),
     /// Switch on, and reset the health
     Enable(IdArgs),
-    /// Switch off: calls and syncs are refused until it is enabled
-    Disable(IdArgs),
+    /// Switch off: calls, syncs and webhooks are refused until it is enabled, by servers that run
+    /// within a second or so
+    Disable(DisableArgs),
     /// Wipe the credentials, stop all work, and delete its rows
     Remove(RemoveArgs),
     /// Try whether the credentials work
@@ -170,6 +171,15 @@ pub(crate) struct ListArgs {
 pub(crate) struct IdArgs {
     /// The integration's number or uid
     pub(crate) id: IntegrationRef,
+}
+
+#[derive(Args)]
+pub(crate) struct DisableArgs {
+    /// The integration's number or uid
+    pub(crate) id: IntegrationRef,
+    /// Take its webhooks all the same, and process them once it is enabled
+    #[arg(long)]
+    pub(crate) pause: bool,
 }
 
 #[derive(Args)]

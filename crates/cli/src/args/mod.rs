@@ -12,14 +12,15 @@ use clap::{Parser, ValueEnum};
 
 pub(crate) use self::{
     commands::{
-        CircuitAction, CircuitArgs, Command, CompletionsArgs, Dialect, IdempotencyCommand,
-        InstallArgs, KeyListArgs, KeyReleaseArgs, KeyResolveArgs, KeysCommand, ListArgs, LogsArgs,
-        LogsCommand, MigrateArgs, MigrationsCommand, PublishArgs, RateLimitAction, RateLimitArgs,
-        RateLimitSet, RemoveArgs, RequestArgs, RequestsArgs, RequestsCommand, TestArgs, UpdateArgs,
+        CircuitAction, CircuitArgs, Command, CompletionsArgs, Dialect, DisableArgs,
+        IdempotencyCommand, InstallArgs, KeyListArgs, KeyReleaseArgs, KeyResolveArgs, KeysCommand,
+        ListArgs, LogsArgs, LogsCommand, MigrateArgs, MigrationsCommand, PublishArgs,
+        RateLimitAction, RateLimitArgs, RateLimitSet, RemoveArgs, RequestArgs, RequestsArgs,
+        RequestsCommand, TestArgs, UpdateArgs,
     },
     serve::ServeArgs,
     values::{Pair, Related, SecretPair, SecretSource, duration},
-    webhooks::{ReplayArgs, WebhooksArgs, WebhooksCommand},
+    webhooks::{BulkArgs, Condition, ReplayArgs, WebhooksArgs, WebhooksCommand},
     work::{AdvanceCursorArgs, ItemsCommand, ItemsListArgs, PruneArgs, SyncArgs, WorkerArgs},
 };
 

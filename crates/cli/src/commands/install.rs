@@ -10,7 +10,7 @@ use integrations::{
 };
 use secrecy::SecretString;
 
-use super::{secrets, view};
+use super::{secrets, view, webhook_route};
 use crate::{
     args::InstallArgs,
     context::Context,
@@ -55,10 +55,10 @@ pub(super) async fn run(context: &Context, args: InstallArgs) -> Outcome {
         .find()
         .await?
         .unwrap_or(installed);
-    let fields = view::integration_fields(&stored);
-    context
-        .output
-        .record(&fields, &view::integration_json(&stored, None))?;
+    let mut fields = view::integration_fields(&stored);
+    let mut json = view::integration_json(&stored, None);
+    webhook_route::add(context, &stored, &mut fields, &mut json)?;
+    context.output.record(&fields, &json)?;
     Ok(Exit::Done)
 }
 

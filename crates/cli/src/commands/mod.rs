@@ -26,6 +26,7 @@ mod sync;
 mod test;
 mod update;
 mod view;
+mod webhook_route;
 mod webhooks;
 mod worker;
 
@@ -51,7 +52,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Show(args) => show::run(context, args.id).await,
         Command::Update(args) => update::run(context, args).await,
         Command::Enable(args) => switch::enable(context, args.id).await,
-        Command::Disable(args) => switch::disable(context, args.id).await,
+        Command::Disable(args) => switch::disable(context, &args).await,
         Command::Remove(args) => remove::run(context, &args).await,
         Command::Test(args) => test::run(context, &args).await,
         Command::Request(args) => request::run(context, args).await,
@@ -68,7 +69,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Idempotency(command) => idempotency::run(context, command).await,
         Command::Webhooks(args) => match args.command {
             Some(WebhooksCommand::Show { id }) => webhooks::show(context, id).await,
-            Some(WebhooksCommand::Replay(args)) => webhooks::replay(context, &args).await,
+            Some(WebhooksCommand::Replay(args)) => webhooks::replay(context, args).await,
             Some(WebhooksCommand::Recover) => webhooks::recover(context).await,
             None => webhooks::list(context, args).await,
         },

@@ -5,7 +5,11 @@ mod metrics;
 use std::{net::SocketAddr, sync::Arc};
 
 use integrations::{keys::SystemEntropy, webhooks, work::Stop};
-use integrations_server::{Drained, Server, health::DatabaseCheck, metrics::Queues};
+use integrations_server::{
+    Drained, Server,
+    health::DatabaseCheck,
+    metrics::{Queues, RequestLog},
+};
 
 use self::metrics::Receipts;
 use super::worker::process_webhooks;
@@ -21,7 +25,7 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> Outcome {
     let settings = context.settings()?;
     let token = settings.server.admin_token()?;
     let client = context.client().await?;
-    let receiver = settings.server.receiver(&settings.webhooks, &client);
+    let receiver = settings.webhooks.receiver(&settings.server, &client);
     let ports = client.ports();
     let sink = match &args.sink {
         Some(target) => Some(Sink::open(target, &settings.sink.resolve()?, &ports.clock)?),
@@ -34,7 +38,8 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> Outcome {
         .limits(settings.server.limits())
         .ready_when(DatabaseCheck(ports.clone()))
         .metrics(Receipts(receiver.clone()))
-        .metrics(Queues(ports.clone()));
+        .metrics(Queues(ports.clone()))
+        .metrics(RequestLog(client.clone()));
     if let Some(token) = token {
         server = server.admin_token(token);
     }
@@ -46,12 +51,19 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> Outcome {
         server.public_address(),
         receiver.prefix(),
     );
+    if let Some(url) = settings.server.public_url() {
+        let prefix = receiver.prefix();
+        context
+            .output
+            .note(&format!("senders reach it at {url}{prefix}"));
+    }
     announce(context, "health and metrics", server.admin_address(), "");
 
     let stop = Stop::new();
     let processing = async {
         if let Some(sink) = sink {
-            process_webhooks(&client, sink, &stop).await;
+            let policy = settings.webhooks.policy();
+            process_webhooks(&client, sink, &policy, &stop).await;
         }
     };
     let working = async { tokio::join!(server.run(stop.stopped()), processing).0 };

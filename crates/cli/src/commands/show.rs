@@ -8,7 +8,7 @@ use integrations::{
 };
 use serde_json::Value as Json;
 
-use super::{list::last_day, view};
+use super::{list::last_day, view, webhook_route};
 use crate::{
     context::{self, Context},
     exit::{Exit, Outcome},
@@ -37,6 +37,7 @@ pub(super) async fn run(context: &Context, id: IntegrationRef) -> Outcome {
     }
     let mut json = view::integration_json(&integration, summary);
     json["credentials"] = credentials.for_programs();
+    webhook_route::add(context, &integration, &mut fields, &mut json)?;
     context.output.record(&fields, &json)?;
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ use integrations::integration::{IntegrationChange, IntegrationRef, Scope};
 
 use super::view;
 use crate::{
+    args::DisableArgs,
     context::{self, Context, no_such_integration},
     exit::{Exit, Outcome},
 };
@@ -13,19 +14,21 @@ use crate::{
 pub(super) async fn enable(context: &Context, id: IntegrationRef) -> Outcome {
     let change = IntegrationChange {
         is_active: Some(true),
+        parks_webhooks: Some(false),
         reset_health: true,
         ..IntegrationChange::default()
     };
     apply(context, id, &change).await
 }
 
-/// Switches it off.
-pub(super) async fn disable(context: &Context, id: IntegrationRef) -> Outcome {
+/// Switches it off; its webhooks too, or they are parked.
+pub(super) async fn disable(context: &Context, args: &DisableArgs) -> Outcome {
     let change = IntegrationChange {
         is_active: Some(false),
+        parks_webhooks: Some(args.pause),
         ..IntegrationChange::default()
     };
-    apply(context, id, &change).await
+    apply(context, args.id, &change).await
 }
 
 async fn apply(context: &Context, id: IntegrationRef, change: &IntegrationChange) -> Outcome {

@@ -2,7 +2,7 @@
 
 use integrations::{client::AccountUpdate, value::IntegrationName};
 
-use super::{secrets, view};
+use super::{secrets, view, webhook_route};
 use crate::{
     args::UpdateArgs,
     context::Context,
@@ -32,9 +32,9 @@ pub(super) async fn run(context: &Context, args: UpdateArgs) -> Outcome {
         .integration(args.id)
         .update(update)
         .await?;
-    let fields = view::integration_fields(&changed);
-    context
-        .output
-        .record(&fields, &view::integration_json(&changed, None))?;
+    let mut fields = view::integration_fields(&changed);
+    let mut json = view::integration_json(&changed, None);
+    webhook_route::add(context, &changed, &mut fields, &mut json)?;
+    context.output.record(&fields, &json)?;
     Ok(Exit::Done)
 }

@@ -46,6 +46,15 @@ pub(super) fn active(integration: &Integration) -> &'static str {
     }
 }
 
+/// The same, and what becomes of webhooks.
+fn active_with_webhooks(integration: &Integration) -> String {
+    let active = active(integration);
+    if !integration.is_active && integration.parks_webhooks {
+        return format!("{active}; webhooks are parked");
+    }
+    active.to_owned()
+}
+
 /// The share of calls that failed.
 pub(super) fn error_rate(summary: &RequestSummary) -> Option<f64> {
     #[expect(
@@ -84,6 +93,7 @@ pub(super) fn integration_json(
         "metadata": integration.metadata,
         "active": active(integration),
         "is_active": integration.is_active,
+        "parks_webhooks": integration.parks_webhooks,
         "health_status": integration.health.status.as_str(),
         "consecutive_failures": integration.health.consecutive_failures,
         "authorization_status": integration.authorization_status.as_str(),
@@ -112,7 +122,7 @@ pub(super) fn integration_fields(integration: &Integration) -> Vec<(&'static str
         ("name", integration.name.to_string()),
         ("owner", or_none(integration.owner.as_ref())),
         ("settings", settings(integration.metadata.as_ref())),
-        ("active", active(integration).to_owned()),
+        ("active", active_with_webhooks(integration)),
         (
             "health",
             format!(

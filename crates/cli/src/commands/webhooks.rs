@@ -1,5 +1,6 @@
 //! `webhooks` and what can be done with deliveries.
 
+mod bulk;
 mod replay;
 mod show;
 

@@ -9,10 +9,14 @@ use integrations::{
     retention::Pruner,
     sync::engine::{HandledCounts, SyncEngine},
     value::HolderName,
-    webhooks::Processor,
+    webhooks::{Processor, ProcessorPolicy},
     work::Stop,
 };
-use integrations_server::{Server, health::DatabaseCheck, metrics::Queues};
+use integrations_server::{
+    Server,
+    health::DatabaseCheck,
+    metrics::{Queues, RequestLog},
+};
 
 use crate::{
     args::WorkerArgs,
@@ -42,6 +46,7 @@ pub(super) async fn run(context: &Context, args: &WorkerArgs) -> Outcome {
                 .admin(address)
                 .ready_when(DatabaseCheck(ports.clone()))
                 .metrics(Queues(ports.clone()))
+                .metrics(RequestLog(client.clone()))
                 .bind(&SystemEntropy::new())
                 .await
                 .map_err(|error| Failure::failed(chain(&error)))?;
@@ -70,7 +75,8 @@ pub(super) async fn run(context: &Context, args: &WorkerArgs) -> Outcome {
     let receiving = async {
         // Who names kinds of items wants nothing else.
         if args.kinds.is_empty() {
-            process_webhooks(&client, sink.clone(), &stop).await;
+            let policy = settings.webhooks.policy();
+            process_webhooks(&client, sink.clone(), &policy, &stop).await;
         }
     };
     let working = async { tokio::join!(engine.run(stop.clone()), serving, pruning, receiving).0 };
@@ -87,8 +93,16 @@ pub(super) async fn run(context: &Context, args: &WorkerArgs) -> Outcome {
 }
 
 /// Delivers the webhooks of every provider to the sink, until it is time to stop.
-pub(super) async fn process_webhooks(client: &IntegrationClient, sink: Sink, stop: &Stop) {
-    let processor = Processor::builder(client).fallback_for_all(sink).build();
+pub(super) async fn process_webhooks(
+    client: &IntegrationClient,
+    sink: Sink,
+    policy: &ProcessorPolicy,
+    stop: &Stop,
+) {
+    let processor = Processor::builder(client)
+        .fallback_for_all(sink)
+        .policy(|own| own.clone_from(policy))
+        .build();
     let running = processor.start();
     stop.stopped().await;
     running.shutdown().await;

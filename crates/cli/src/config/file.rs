@@ -20,7 +20,7 @@ pub(super) struct File {
     pub(super) health: Health,
     pub(super) logging: Logging,
     pub(super) server: super::server::Server,
-    pub(super) webhooks: super::server::Webhooks,
+    pub(super) webhooks: super::webhooks::Webhooks,
     pub(super) retention: super::retention::Retention,
     pub(super) sync: super::sync::Options,
     pub(super) sink: super::sync::File,

@@ -8,6 +8,7 @@ mod range;
 mod retention;
 mod server;
 mod sync;
+mod webhooks;
 
 use std::{
     collections::BTreeMap,
@@ -54,7 +55,7 @@ pub(crate) struct Settings {
     pub(crate) circuit: CircuitPolicy,
     pub(crate) log: LogSettings,
     pub(crate) server: server::Server,
-    pub(crate) webhooks: server::Webhooks,
+    pub(crate) webhooks: webhooks::Webhooks,
     pub(crate) retention: RetentionPolicy,
     pub(crate) sync: SyncPolicy,
     pub(crate) sink: SinkConfig,

@@ -1,12 +1,11 @@
-//! `[server]` and `[webhooks]`: what `serve` listens on, and what it bears.
+//! `[server]`: what `serve` listens on, and what it bears.
 
 use std::{net::SocketAddr, time::Duration};
 
-use integrations::webhooks::Receiver;
 use integrations_server::{AdminToken, Limits};
 use serde::Deserialize;
 
-use super::{file::Secret, look_up};
+use super::{base_url, file::Secret, look_up};
 use crate::{
     args::duration,
     exit::{Failure, Outcome},
@@ -20,19 +19,11 @@ pub(crate) struct Server {
     admin_listen: Option<SocketAddr>,
     admin_token: Option<Secret>,
     prefix: Option<Prefix>,
+    public_url: Option<PublicUrl>,
     connections: Option<Count>,
     head_timeout: Option<Seconds>,
     request_timeout: Option<Seconds>,
     drain_timeout: Option<Seconds>,
-}
-
-/// `[webhooks]`
-#[derive(Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Webhooks {
-    max_payload_bytes: Option<Count>,
-    timestamp_tolerance: Option<Seconds>,
-    keep_headers: Vec<Header>,
 }
 
 /// What the paths of routes begin with.
@@ -52,10 +43,24 @@ impl TryFrom<String> for Prefix {
     }
 }
 
+/// Where senders and browsers reach the public listener.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+struct PublicUrl(String);
+
+impl TryFrom<String> for PublicUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let url = base_url(&text).map_err(|why| format!("`server.public_url` {why}"))?;
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+    }
+}
+
 /// A number of things, at least one.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "i64")]
-struct Count(usize);
+pub(super) struct Count(pub(super) usize);
 
 impl TryFrom<i64> for Count {
     type Error = &'static str;
@@ -71,27 +76,13 @@ impl TryFrom<i64> for Count {
 /// A duration.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-struct Seconds(Duration);
+pub(super) struct Seconds(pub(super) Duration);
 
 impl TryFrom<String> for Seconds {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         duration(&text).map(Self)
-    }
-}
-
-/// The name of a header.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "String")]
-struct Header(http::HeaderName);
-
-impl TryFrom<String> for Header {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let name = http::HeaderName::try_from(text);
-        name.map(Self).map_err(|_| "expected the name of a header")
     }
 }
 
@@ -132,28 +123,15 @@ impl Server {
         }
     }
 
-    /// A receiver of webhooks, as both sections say.
-    pub(crate) fn receiver(
-        &self,
-        webhooks: &Webhooks,
-        client: &integrations::IntegrationClient,
-    ) -> Receiver {
-        let mut builder = Receiver::builder(client).limits(|limits| {
-            if let Some(bytes) = webhooks.max_payload_bytes {
-                limits.max_payload_bytes = bytes.0;
-            }
-            if let Some(tolerance) = webhooks.timestamp_tolerance {
-                limits.timestamp_tolerance = tolerance.0;
-            }
-            limits.read_timeout = self.limits().request;
-        });
-        if let Some(prefix) = &self.prefix {
-            builder = builder.prefix(&prefix.0);
-        }
-        for header in &webhooks.keep_headers {
-            builder = builder.keep_header(header.0.clone());
-        }
-        builder.build()
+    /// What the paths of routes begin with, without a slash at the end.
+    pub(crate) fn prefix(&self) -> &str {
+        let given = self.prefix.as_ref().map(|prefix| prefix.0.as_str());
+        given.unwrap_or("/integrations").trim_end_matches('/')
+    }
+
+    /// Where the public listener is reached from outside, without a slash at the end.
+    pub(crate) fn public_url(&self) -> Option<&str> {
+        self.public_url.as_ref().map(|url| url.0.as_str())
     }
 }
 
@@ -172,6 +150,19 @@ mod tests {
         assert_eq!(server.admin_listen().to_string(), "127.0.0.1:8421");
         assert!(server.admin_token().unwrap().is_none());
         assert_eq!(server.limits(), Limits::default());
+        assert_eq!(
+            (server.prefix(), server.public_url()),
+            ("/integrations", None)
+        );
+    }
+
+    #[test]
+    fn what_urls_are_made_of_has_no_slash_at_the_end() {
+        let server = read("prefix = \"/hooks/\"\npublic_url = \"https://A.example/x/\"").unwrap();
+        assert_eq!(server.prefix(), "/hooks");
+        assert_eq!(server.public_url(), Some("https://a.example/x"));
+        let server = read("public_url = \"http://127.0.0.1:8420\"").unwrap();
+        assert_eq!(server.public_url(), Some("http://127.0.0.1:8420"));
     }
 
     #[test]
@@ -180,6 +171,15 @@ mod tests {
             ("listen = \"8420\"", "address"),
             ("prefix = \"hooks\"", "expected a path"),
             ("prefix = \"/{id}\"", "expected a path"),
+            (
+                "public_url = \"api.acme.example\"",
+                "`server.public_url` is not a URL",
+            ),
+            ("public_url = \"https://u:p@a.example\"", "user or password"),
+            (
+                "public_url = \"https://a.example/?x=1\"",
+                "neither query nor fragment",
+            ),
             ("connections = 0", "from 1 to"),
             ("head_timeout = \"10\"", "expected a duration"),
         ] {

@@ -1,8 +1,8 @@
 //! Every scenario on both databases.
 
 use crate::{
-    accounts, cache, calls, chaos, logs, once, operator, pruning, receiving, schema, secrets,
-    syncs, world::Kind,
+    accounts, cache, calls, chaos, deliveries, logs, once, operator, pruning, receiving, schema,
+    secrets, syncs, world::Kind,
 };
 
 macro_rules! on_both {
@@ -68,6 +68,9 @@ on_both! {
     receiving::processed as a_handler_gets_what_came_and_gets_it_again,
     receiving::slow as who_is_slow_is_cut_off,
     receiving::operators as operators_see_counts_and_replay,
+    deliveries::bulk_replay as many_are_replayed_by_a_filter_at_a_measured_pace,
+    deliveries::paused as a_paused_account_parks_what_it_is_sent,
+    deliveries::public_url as the_route_of_an_account_is_shown,
     pruning::prunes as what_is_past_its_age_is_pruned,
     pruning::removal_is_finished as removed_integrations_are_purged,
     pruning::ages_come_from_the_configuration as ages_come_from_the_configuration,

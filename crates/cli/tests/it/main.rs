@@ -11,6 +11,7 @@ mod cache;
 mod calls;
 mod chaos;
 mod databases;
+mod deliveries;
 mod logs;
 mod once;
 mod operator;

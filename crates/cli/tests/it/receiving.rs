@@ -15,12 +15,13 @@ use crate::{
     world::{Kind, World},
 };
 
-const SECRET: &str = "canary-whs-5f2b";
-const OTHER: &str = "canary-whs-9c41";
-const BODY: &[u8] = br#"{"action":"opened","issue":{"number":7,"title":"caf\u00e9 \u202e"}}"#;
+pub(crate) const SECRET: &str = "canary-whs-5f2b";
+pub(crate) const OTHER: &str = "canary-whs-9c41";
+pub(crate) const BODY: &[u8] =
+    br#"{"action":"opened","issue":{"number":7,"title":"caf\u00e9 \u202e"}}"#;
 
 /// A server on free ports and a GitHub account with a webhook secret.
-async fn receiving(kind: Kind, config: &str) -> (World, String) {
+pub(crate) async fn receiving(kind: Kind, config: &str) -> (World, String) {
     let world = World::new(kind).await;
     world.configure(&format!(
         "[server]\nadmin_listen = \"127.0.0.1:0\"\n{config}"
@@ -31,12 +32,18 @@ async fn receiving(kind: Kind, config: &str) -> (World, String) {
 }
 
 /// Delivers to an account's own route, signed with `secret`.
-fn deliver(serving: &Serving, id: &str, delivery: &str, secret: &str, body: &[u8]) -> Answer {
+pub(crate) fn deliver(
+    serving: &Serving,
+    id: &str,
+    delivery: &str,
+    secret: &str,
+    body: &[u8],
+) -> Answer {
     let path = format!("/integrations/github/{id}/webhook");
     deliver_at(serving, &path, delivery, secret, body).expect("an answer")
 }
 
-fn deliver_at(
+pub(crate) fn deliver_at(
     serving: &Serving,
     path: &str,
     delivery: &str,
@@ -56,7 +63,7 @@ fn deliver_at(
 
 impl World {
     /// The deliveries, once all of so many are processed.
-    fn processed(&self, count: usize) -> Vec<Json> {
+    pub(crate) fn processed(&self, count: usize) -> Vec<Json> {
         for _ in 0..600 {
             let processed = self.webhooks(&["--status", "processed"]);
             if processed.len() == count {
@@ -66,14 +73,14 @@ impl World {
         panic!("not processed: {:?}", self.webhooks(&[]));
     }
 
-    fn webhooks(&self, more: &[&str]) -> Vec<Json> {
+    pub(crate) fn webhooks(&self, more: &[&str]) -> Vec<Json> {
         let mut args = vec!["webhooks", "--limit", "1000"];
         args.extend(more);
         self.run(&args).ok().json().as_array().unwrap().clone()
     }
 }
 
-// WH-02 as CONTRACT has it
+// WH-01, WH-02, WH-03 as CONTRACT has them
 pub(crate) async fn answers(kind: Kind) {
     let (world, id) = receiving(kind, "").await;
     let serving = world.serve(&[]);
@@ -191,6 +198,7 @@ pub(crate) async fn kept(kind: Kind) {
     }
 }
 
+// WH-07 as CONTRACT has it
 pub(crate) async fn switched_off(kind: Kind) {
     let (world, id) = receiving(kind, "").await;
     let serving = world.serve(&[]);
@@ -315,6 +323,12 @@ pub(crate) async fn at_once(kind: Kind) {
     let rows = world.webhooks(&[]);
     let firsts = rows.iter().filter(|row| row["duplicate_of"].is_null());
     assert_eq!((rows.len(), firsts.count()), (2 * SENDERS, 2));
+    let serving = Arc::into_inner(serving).unwrap();
+    serving.stop();
+    let serving = world.serve(&["--sink", "ndjson:out.ndjson"]);
+    world.processed(2 * SENDERS);
+    serving.stop();
+    assert_eq!(world.lines("out.ndjson").len(), 2, "each is handled once");
 }
 
 /// What got a 2xx is in the table, however often the server is killed.
@@ -441,7 +455,8 @@ pub(crate) async fn slow(kind: Kind) {
 
 pub(crate) async fn operators(kind: Kind) {
     let token = "0123456789abcdef0123456789abcdef";
-    let config = format!("admin_token = \"{token}\"\n");
+    let config =
+        format!("admin_token = \"{token}\"\n[webhooks]\nbytes_under_way = 5000000\nqueue = 7\n");
     let (world, id) = receiving(kind, &config).await;
     let serving = world.serve(&[]);
     deliver(&serving, &id, "d-1", SECRET, BODY);
@@ -456,6 +471,16 @@ pub(crate) async fn operators(kind: Kind) {
         "integrations_webhooks_total{answer=\"queued\"} 1",
         "integrations_webhooks_refused_total{reason=\"mismatch\"} 1",
         "integrations_webhook_queue{status=\"pending\"} 1",
+        "integrations_webhook_batches_total 1",
+        "integrations_webhook_batched_total 1",
+        "integrations_webhook_held{what=\"bytes\"} 0",
+        "integrations_webhook_held{what=\"waiting\"} 0",
+        "integrations_webhook_bound{what=\"bytes\"} 5000000",
+        "integrations_webhook_bound{what=\"unverified\"} 256",
+        "integrations_webhook_bound{what=\"waiting\"} 7",
+        "integrations_request_log_rows_total{outcome=\"unrecorded\"} 0",
+        "integrations_request_log_rows_total{outcome=\"dropped\"} 0",
+        "integrations_request_log_held_rows{why=\"kept\"} 0",
         "integrations_http_requests_total{listener=\"public\",status=\"401\"} 1",
     ] {
         assert!(metrics.contains(line), "{line} is missing from {metrics}");

@@ -121,6 +121,7 @@ impl IntegrationHandle {
     pub async fn enable(&self) -> Result<Integration, AccountError> {
         let change = IntegrationChange {
             is_active: Some(true),
+            parks_webhooks: Some(false),
             reset_health: true,
             ..IntegrationChange::default()
         };
@@ -133,8 +134,22 @@ impl IntegrationHandle {
     ///
     /// Returns [`AccountError`]; nothing is changed then.
     pub async fn disable(&self) -> Result<Integration, AccountError> {
+        self.switch_off(false).await
+    }
+
+    /// Switches it off, but for its webhooks: they are stored, and parked until it is enabled.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`AccountError`]; nothing is changed then.
+    pub async fn pause(&self) -> Result<Integration, AccountError> {
+        self.switch_off(true).await
+    }
+
+    async fn switch_off(&self, parks_webhooks: bool) -> Result<Integration, AccountError> {
         let change = IntegrationChange {
             is_active: Some(false),
+            parks_webhooks: Some(parks_webhooks),
             ..IntegrationChange::default()
         };
         self.change(&change).await
@@ -150,7 +165,7 @@ impl IntegrationHandle {
         let changed = integrations
             .update(row.id, &self.scope, change, clock.now())
             .await;
-        self.shared.locals.forget(row.id);
+        self.shared.locals.changed(row.id);
         changed?.ok_or(AccountError::NotFound)
     }
 
@@ -315,7 +330,7 @@ impl IntegrationHandle {
             now: clock.now(),
         };
         let replaced = integrations.replace_credentials(&replacement).await;
-        self.shared.locals.forget(row.id);
+        self.shared.locals.changed(row.id);
         replaced
     }
 
@@ -335,7 +350,7 @@ impl IntegrationHandle {
         let removal = integrations
             .remove(row.id, &self.scope, force, clock.now())
             .await;
-        self.shared.locals.forget(row.id);
+        self.shared.locals.changed(row.id);
         Ok(removal?)
     }
 

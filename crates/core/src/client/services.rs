@@ -1,7 +1,16 @@
 //! What services that are built over a client need of it.
 
+use std::sync::Arc;
+
 use super::{CallError, IntegrationClient};
-use crate::{encryptor::Keys, event::Event, integration::Integration, provider::Credentials};
+use crate::{
+    encryptor::Keys,
+    event::Event,
+    id::IntegrationId,
+    integration::{Integration, Scope},
+    provider::{Account, Credentials},
+    redact::Redactor,
+};
 
 impl IntegrationClient {
     /// The keys it seals and opens with.
@@ -26,5 +35,36 @@ impl IntegrationClient {
         integration: &Integration,
     ) -> Result<Credentials, CallError> {
         self.shared.open_credentials(integration).await
+    }
+
+    /// What stands between texts about an account and whatever keeps them: the same as for calls.
+    /// By secret names and forms alone where the credentials are not to be had, or there is no
+    /// account.
+    pub async fn redactor_of(&self, integration: Option<IntegrationId>) -> Redactor {
+        let shared = &self.shared;
+        let by_names = || Redactor::new(Vec::new(), &[]).with_names(Arc::clone(&shared.log.names));
+        let Some(id) = integration else {
+            return by_names();
+        };
+        let found = (shared.ports.integrations)
+            .find(id.into(), &Scope::Operator)
+            .await;
+        let Ok(Some(row)) = found else {
+            return by_names();
+        };
+        let Some(registered) = shared.registry.get(&row.provider) else {
+            return by_names();
+        };
+        let credentials = shared.open_credentials(&row).await.unwrap_or_default();
+        let account = Account::of(&row, &credentials, &registered.settings.application);
+        shared.redactor(registered, &account)
+    }
+
+    /// Counts the changes to integrations that were made through this client. Whoever keeps what it
+    /// read of one compares this with what it was before the reading: another number, and it may
+    /// no longer be so.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.shared.locals.changes()
     }
 }

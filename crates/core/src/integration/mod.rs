@@ -52,6 +52,8 @@ pub struct Integration {
     pub metadata: Option<Json>,
     /// The operator's switch, which nothing else moves.
     pub is_active: bool,
+    /// Whether webhooks are stored and parked while it is switched off, in place of being refused.
+    pub parks_webhooks: bool,
     /// Status and counter of outages.
     pub health: HealthState,
     /// When an upstream failure was last seen.

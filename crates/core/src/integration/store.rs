@@ -111,6 +111,8 @@ pub struct IntegrationChange {
     pub owner: Option<Option<Owner>>,
     /// The operator's switch.
     pub is_active: Option<bool>,
+    /// Whether webhooks are parked while it is switched off.
+    pub parks_webhooks: Option<bool>,
     /// Another interval, in minutes.
     pub sync_interval_minutes: Option<Option<i32>>,
     /// Another next sync.

@@ -33,6 +33,16 @@ pub enum WebhookPayload {
     Sealed(Sealed),
 }
 
+/// Digests of a delivery under the keys of the ring that are not the primary one: what the same
+/// delivery may be on file under. Rows do not keep them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherDigests {
+    /// In place of `dedup_key`.
+    pub dedup_keys: Vec<String>,
+    /// In place of `body_digest`.
+    pub body_digests: Vec<Vec<u8>>,
+}
+
 /// A verified delivery to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewWebhook {
@@ -52,6 +62,8 @@ pub struct NewWebhook {
     pub body_digest: Option<Vec<u8>>,
     /// Where the id is not signed: one with the same digest since this instant is a duplicate too.
     pub digest_duplicate_since: Option<DateTime<Utc>>,
+    /// The same digests under other keys of the ring.
+    pub other_digests: OtherDigests,
     /// The body.
     pub payload: WebhookPayload,
     /// The headers that may be kept, in their order.
@@ -70,6 +82,24 @@ pub struct NewWebhook {
     pub available_at: Option<DateTime<Utc>>,
     /// Now.
     pub now: DateTime<Utc>,
+}
+
+impl NewWebhook {
+    /// The dedup keys that the first of its kind may have.
+    pub fn dedup_keys(&self) -> impl Iterator<Item = &str> {
+        let own = self.dedup_key.as_ref();
+        own.into_iter()
+            .chain(&self.other_digests.dedup_keys)
+            .map(String::as_str)
+    }
+
+    /// The body digests that the first of its kind may have.
+    pub fn body_digests(&self) -> impl Iterator<Item = &[u8]> {
+        let own = self.body_digest.as_ref();
+        own.into_iter()
+            .chain(&self.other_digests.body_digests)
+            .map(Vec::as_slice)
+    }
 }
 
 /// What became of a receipt.

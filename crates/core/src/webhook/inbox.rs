@@ -34,6 +34,19 @@ pub struct WebhookFilter {
     pub originals_only: bool,
 }
 
+/// How many deliveries have one sender and one type.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WebhookGroup {
+    /// Who sent them.
+    pub provider: ProviderKey,
+    /// To which integration.
+    pub integration_id: Option<IntegrationId>,
+    /// What happened.
+    pub event_type: Option<String>,
+    /// How many there are.
+    pub count: u64,
+}
+
 /// Deliveries: stored before they are answered, processed by claim.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
@@ -44,6 +57,8 @@ pub trait WebhookInbox: Send + Sync {
     ///   index; later ones, within the batch too, MUST be stored as processed duplicates of it.
     /// - Where `digest_duplicate_since` is given, one with the same provider, integration and body
     ///   digest received since then MUST count as the first too.
+    /// - Digests under other keys of the ring MUST count as a delivery's own when the first of its
+    ///   kind is looked for, also while receipts meet whose rings are in another order.
     /// - A duplicate of one that failed MUST queue that one again, with all attempts.
     /// - A refused entry MUST fail alone.
     ///
@@ -125,6 +140,20 @@ pub trait WebhookInbox: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<Page<Webhook>, StoreError>;
 
+    /// The numbers of a page of what [`query`](Self::query) reads. MUST NOT read bodies: a page of
+    /// them may not fit into memory.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn ids(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        page: &PageRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Page<WebhookId>, StoreError>;
+
     /// How many deliveries `filter` selects within `scope`.
     ///
     /// # Errors
@@ -136,6 +165,19 @@ pub trait WebhookInbox: Send + Sync {
         scope: &Scope,
         now: DateTime<Utc>,
     ) -> Result<u64, StoreError>;
+
+    /// The same by sender and type: the largest groups first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`] if the store failed.
+    async fn count_by_type(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<WebhookGroup>, StoreError>;
 }
 
 /// Settling deliveries: within a transaction of its own, or the caller's.

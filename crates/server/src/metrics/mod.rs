@@ -7,6 +7,7 @@ mod exposition;
 mod http;
 mod process;
 mod queues;
+mod request_log;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 pub use exposition::{Exposition, Family, Kind};
 pub(crate) use http::{HttpMetrics, Listeners};
 pub use queues::Queues;
+pub use request_log::RequestLog;
 
 /// Something that counts.
 #[async_trait]

@@ -6,7 +6,9 @@ use integrations_core::{
     id::{Uid, WebhookId},
     integration::Scope,
     store::{Batch, Page, PageRequest, StoreError},
-    webhook::{NewWebhook, Received, Webhook, WebhookClaim, WebhookFilter, WebhookInbox},
+    webhook::{
+        NewWebhook, Received, Webhook, WebhookClaim, WebhookFilter, WebhookGroup, WebhookInbox,
+    },
 };
 use sea_query::{Alias, Expr, ExprTrait as _};
 
@@ -186,6 +188,19 @@ impl<B: OwnCommit> WebhookInbox for SqlStore<B> {
         Ok(Page::from_overfull(webhooks, page, |webhook| webhook.id.0))
     }
 
+    async fn ids(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        page: &PageRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Page<WebhookId>, StoreError> {
+        let all = crate::page::select(&self.statements, "webhooks", "id");
+        let query = selected(all, filter, scope, now).page(page);
+        let rows = self.backend.read().await?.query(query).await?;
+        Ok(Page::from_overfull(read_ids(&rows)?, page, |id| id.0))
+    }
+
     async fn count(
         &self,
         filter: &WebhookFilter,
@@ -196,6 +211,28 @@ impl<B: OwnCommit> WebhookInbox for SqlStore<B> {
         let query = selected(all, filter, scope, now).all();
         let rows = self.backend.read().await?.query(query).await?;
         rows.first().map_or(Ok(0), |row| row.get("count"))
+    }
+
+    async fn count_by_type(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<WebhookGroup>, StoreError> {
+        const COLUMNS: &str = "provider, integration_id, event_type";
+        let all = crate::page::count_by(&self.statements, "webhooks", COLUMNS);
+        let query = selected(all, filter, scope, now).largest(limit);
+        let rows = self.backend.read().await?.query(query).await?;
+        let group = |row: &Row| {
+            Ok(WebhookGroup {
+                provider: row.parse("provider")?,
+                integration_id: row.get("integration_id")?,
+                event_type: row.get("event_type")?,
+                count: row.get("count")?,
+            })
+        };
+        rows.iter().map(group).collect()
     }
 }
 

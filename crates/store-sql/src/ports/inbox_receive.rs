@@ -50,14 +50,14 @@ struct Firsts {
 
 impl Firsts {
     fn first_of(&self, new: &NewWebhook) -> Option<DuplicateOf> {
-        if let Some(key) = &new.dedup_key
-            && let Some(id) = self.by_key.get(&kind_of(new, key.clone()))
-        {
+        let of_key = |key: &str| self.by_key.get(&kind_of(new, key.to_owned()));
+        if let Some(id) = new.dedup_keys().find_map(of_key) {
             return Some((*id, DuplicateReason::DedupKey.as_str()));
         }
-        let (since, digest) = (new.digest_duplicate_since?, new.body_digest.clone()?);
-        let known = self.by_digest.get(&kind_of(new, digest))?;
-        let recent = known.iter().filter(|(at, _)| *at >= since);
+        let since = new.digest_duplicate_since?;
+        let of_digest = |digest: &[u8]| self.by_digest.get(&kind_of(new, digest.to_vec()));
+        let known = new.body_digests().filter_map(of_digest).flatten();
+        let recent = known.filter(|(at, _)| *at >= since);
         let first = recent.map(|(_, id)| *id).min()?;
         Some((first, DuplicateReason::BodyDigest.as_str()))
     }
@@ -109,18 +109,18 @@ impl<B: OwnCommit> SqlStore<B> {
             .zip(ids)
             .map(|(new, id)| (*id, new, None))
             .collect();
-        let compares_digests = deliveries.iter().any(compares_digests);
+        let looks_first = deliveries.iter().any(looks_first);
         // A single row is all or nothing by itself.
-        let mut session = if rows.len() == 1 && !compares_digests {
+        let mut session = if rows.len() == 1 && !looks_first {
             self.backend.write().await?
         } else {
             self.backend.begin_batch(&digest_locks(deliveries)).await?
         };
-        if compares_digests {
-            let known = self.find_digests(&mut *session, deliveries).await?;
+        if looks_first {
+            let others = deliveries.iter().filter(|new| has_other_keys(new));
             let firsts = Firsts {
-                by_digest: known,
-                ..Firsts::default()
+                by_key: self.find_keys(&mut *session, others).await?,
+                by_digest: self.find_digests(&mut *session, deliveries).await?,
             };
             if deliveries.iter().any(|new| firsts.first_of(new).is_some()) {
                 return Ok(false);
@@ -210,7 +210,7 @@ impl<B: OwnCommit> SqlStore<B> {
     async fn find_keys(
         &self,
         session: &mut dyn Session,
-        deliveries: &[NewWebhook],
+        deliveries: impl IntoIterator<Item = &NewWebhook> + Send,
     ) -> Result<HashMap<Kind<String>, WebhookId>, SqlError> {
         const BY_KEY: Template = Template::each(
             "SELECT w.id, w.provider, w.integration_id, w.dedup_key \
@@ -225,11 +225,12 @@ impl<B: OwnCommit> SqlStore<B> {
              AND w.dedup_key = e.value ->> 'key' \
              AND w.duplicate_of IS NULL AND w.dedup_key IS NOT NULL",
         );
-        let keyed = deliveries.iter().filter_map(|new| {
-            let key = new.dedup_key.as_deref()?;
-            Some(json!({
-                "provider": new.provider, "integration": new.integration_id, "key": key,
-            }))
+        let keyed = deliveries.into_iter().flat_map(|new| {
+            new.dedup_keys().map(|key| {
+                json!({
+                    "provider": new.provider, "integration": new.integration_id, "key": key,
+                })
+            })
         });
         let keyed: Vec<Json> = keyed.collect();
         let mut known = HashMap::new();
@@ -260,11 +261,14 @@ impl<B: OwnCommit> SqlStore<B> {
              AND w.body_digest IS NOT NULL AND w.created_at >= e.value ->> 'since' \
              WHERE w.duplicate_of IS NULL",
         );
-        let digests = deliveries.iter().filter_map(|new| {
-            let (digest, since) = (new.body_digest.as_deref()?, new.digest_duplicate_since?);
-            Some(json!({ "digest": hex(digest), "since": time_text(since) }))
-        });
-        let digests: Vec<Json> = digests.collect();
+        let mut digests = Vec::new();
+        for new in deliveries {
+            if let Some(since) = new.digest_duplicate_since {
+                let since = time_text(since);
+                let known_as = new.body_digests().map(hex);
+                digests.extend(known_as.map(|hex| json!({ "digest": hex, "since": since })));
+            }
+        }
         let mut known: HashMap<_, Vec<Receipt>> = HashMap::new();
         if !digests.is_empty() {
             let find = self.sql(&BY_DIGEST).bind(Json::from(digests));
@@ -330,15 +334,30 @@ fn compares_digests(new: &NewWebhook) -> bool {
     new.digest_duplicate_since.is_some() && new.body_digest.is_some()
 }
 
-/// Keep receipts of the same bytes apart: no index tells the first of them.
+/// Whether the first of its kind may be on file under a key the index does not see as the same.
+fn has_other_keys(new: &NewWebhook) -> bool {
+    !new.other_digests.dedup_keys.is_empty()
+}
+
+/// Whether the first of its kind is looked for before it is inserted.
+fn looks_first(new: &NewWebhook) -> bool {
+    compares_digests(new) || has_other_keys(new)
+}
+
+/// Keep receipts of the same bytes apart where no index tells the first of them: it sees no body
+/// digests, and no two digests under different keys of the ring as one.
 fn digest_locks(deliveries: &[NewWebhook]) -> Vec<NumberLock> {
-    let compared = deliveries.iter().filter(|new| compares_digests(new));
-    let number = |new: &NewWebhook| {
-        let head = new.body_digest.as_deref()?.first_chunk()?;
-        Some(i64::from_be_bytes(*head))
-    };
-    let locks = compared.filter_map(number).map(|number| NumberLock {
-        number,
+    let digests = (deliveries.iter())
+        .filter(|new| compares_digests(new))
+        .flat_map(NewWebhook::body_digests);
+    let keys = (deliveries.iter())
+        .filter(|new| has_other_keys(new))
+        .flat_map(NewWebhook::dedup_keys)
+        .map(str::as_bytes);
+    // Digests begin with the name of their key, and differ at the end.
+    let tails = digests.chain(keys).filter_map(<[u8]>::last_chunk);
+    let locks = tails.map(|tail| NumberLock {
+        number: i64::from_be_bytes(*tail),
         shared: false,
     });
     let mut locks: Vec<_> = locks.collect();
@@ -353,9 +372,7 @@ fn may_all_be_first(deliveries: &[NewWebhook]) -> bool {
     let (mut keys, mut digests) = (HashSet::new(), HashSet::new());
     deliveries.iter().all(|new| {
         let sender = (&new.provider, new.integration_id);
-        let key = new.dedup_key.as_deref();
-        let digest = new.body_digest.as_deref();
-        key.is_none_or(|key| keys.insert((sender, key)))
-            && digest.is_none_or(|digest| digests.insert((sender, digest)))
+        new.dedup_keys().all(|key| keys.insert((sender, key)))
+            && (new.body_digests()).all(|digest| digests.insert((sender, digest)))
     })
 }

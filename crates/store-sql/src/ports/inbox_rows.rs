@@ -6,7 +6,7 @@ use integrations_core::{
     id::WebhookId,
     store::StoreError,
     sync::Payload,
-    webhook::{NewWebhook, Webhook, WebhookPayload, WebhookStatus},
+    webhook::{NewWebhook, OtherDigests, Webhook, WebhookPayload, WebhookStatus},
 };
 use serde_json::Value as Json;
 
@@ -139,6 +139,7 @@ pub(super) fn webhook(row: &Row) -> Result<Webhook, StoreError> {
             dedup_key: row.get("dedup_key")?,
             body_digest: row.get("body_digest")?,
             digest_duplicate_since: None,
+            other_digests: OtherDigests::default(),
             payload: payload(row)?,
             headers,
             method: row.get("method")?,

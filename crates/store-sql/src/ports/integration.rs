@@ -261,9 +261,10 @@ impl<B: OwnCommit> IntegrationStore for SqlStore<B> {
              next_sync_at = CASE WHEN $12 THEN $13 ELSE next_sync_at END, \
              health_status = CASE WHEN $14 THEN 'healthy' ELSE health_status END, \
              consecutive_failures = CASE WHEN $14 THEN 0 ELSE consecutive_failures END, \
-             updated_at = $15 \
+             parks_webhooks = coalesce($15, parks_webhooks), \
+             updated_at = $16 \
              WHERE id = $1 AND removed_at IS NULL AND ",
-            within!(16, 17, 18),
+            within!(17, 18, 19),
             " RETURNING ",
             integration_columns!()
         ));
@@ -282,6 +283,7 @@ impl<B: OwnCommit> IntegrationStore for SqlStore<B> {
             .bind(change.next_sync_at.is_some())
             .bind(change.next_sync_at)
             .bind(change.reset_health)
+            .bind(change.parks_webhooks)
             .bind(now)
             .bind_scope(scope);
         let rows = self.backend.write().await?.query(statement).await?;

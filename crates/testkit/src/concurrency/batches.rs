@@ -7,7 +7,9 @@ use integrations_core::{
     request::RequestFilter,
     store::Rejected,
     sync::ItemSettled,
-    webhook::{Received, WebhookOutcome, WebhookSettled, WebhookSettlement},
+    webhook::{
+        NewWebhook, OtherDigests, Received, WebhookOutcome, WebhookSettled, WebhookSettlement,
+    },
 };
 
 use crate::conformance::{
@@ -47,6 +49,56 @@ pub async fn a_delivery_is_new_once(subject: &Subject) {
         |entry| matches!(entry, Received::Duplicate { of, .. } if *of == new[0]),
     );
     assert_eq!(named, 31);
+}
+
+/// Thirty-two tasks receive the same bytes twice, half of them with another key promoted: by
+/// digest of the body and by digest as the key, exactly one is new.
+pub async fn a_delivery_is_new_once_while_keys_are_promoted(subject: &Subject) {
+    let integration = subject.integration().await;
+    let keys = |n: usize| {
+        if n.is_multiple_of(2) {
+            ["old", "new"]
+        } else {
+            ["new", "old"]
+        }
+    };
+    let by_body = |n: usize| {
+        let [primary, other] =
+            keys(n).map(|key| format!("{key}\0 the mac under {key}").into_bytes());
+        NewWebhook {
+            body_digest: Some(primary),
+            digest_duplicate_since: Some(at(-100)),
+            other_digests: OtherDigests {
+                dedup_keys: Vec::new(),
+                body_digests: vec![other],
+            },
+            ..delivery(integration.id, Some(format!("d-{n}")))
+        }
+    };
+    let by_key = |n: usize| {
+        let [primary, other] = keys(n).map(|key| format!("digest:{key}:the mac under {key}"));
+        NewWebhook {
+            other_digests: OtherDigests {
+                dedup_keys: vec![other],
+                body_digests: Vec::new(),
+            },
+            ..delivery(integration.id, Some(primary))
+        }
+    };
+
+    for delivery in [&by_body as &(dyn Fn(usize) -> NewWebhook + Sync), &by_key] {
+        let received = together(32, |n| {
+            let (ports, batch) = (subject.ports.clone(), [delivery(n)]);
+            async move {
+                let received = ports.inbox.receive(&batch).await.unwrap();
+                *received[0].as_ref().unwrap()
+            }
+        })
+        .await;
+
+        let new = count(&received, |one| matches!(one, Received::New(_)));
+        assert_eq!(new, 1, "{received:?}");
+    }
 }
 
 /// Batches that overlap, each in an order of its own: every key is new exactly once.

@@ -29,7 +29,7 @@ use integrations_core::{
         OpenRun, PageAdded, PageEnd, Payload, RunOpened, RunPage, SyncRun, SyncSchedule,
     },
     value::{ItemKind, StreamName},
-    webhook::{NewWebhook, WebhookClaim, WebhookPayload},
+    webhook::{NewWebhook, OtherDigests, WebhookClaim, WebhookPayload},
 };
 
 use crate::conformance::fixtures::{at, external, holder, opens_after, operation, provider, uid};
@@ -75,6 +75,7 @@ macro_rules! __concurrency_checks {
             a_run_ends_once
             a_stream_has_one_unfinished_run
             a_delivery_is_new_once
+            a_delivery_is_new_once_while_keys_are_promoted
             overlapping_batches_receive_each_delivery_once
             a_bad_entry_fails_alone
             calls_in_opposite_orders_are_all_recorded
@@ -143,6 +144,7 @@ fn delivery(integration_id: IntegrationId, key: Option<String>) -> NewWebhook {
         dedup_key: key,
         body_digest: None,
         digest_duplicate_since: None,
+        other_digests: OtherDigests::default(),
         payload: WebhookPayload::Plain(Payload::Text("{}".to_owned())),
         headers: Vec::new(),
         method: "POST".to_owned(),

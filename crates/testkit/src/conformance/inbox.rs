@@ -6,7 +6,8 @@ use integrations_core::{
     store::{PageRequest, Rejected},
     sync::Payload,
     webhook::{
-        NewWebhook, Received, Webhook, WebhookFilter, WebhookOutcome, WebhookPayload, WebhookStatus,
+        NewWebhook, OtherDigests, Received, Webhook, WebhookFilter, WebhookGroup, WebhookOutcome,
+        WebhookPayload, WebhookStatus,
     },
 };
 
@@ -239,6 +240,80 @@ pub async fn the_same_bytes_count_only_where_asked_and_of_one_integration(subjec
     receive_new(subject, &digested(two.id, "one", b"same", 1)).await;
 }
 
+/// The same signed bytes as a process digests them whose ring begins with `primary`.
+fn under(integration_id: IntegrationId, id: &str, primary: &str, others: &[&str]) -> NewWebhook {
+    let digest = |key: &str| format!("{key}\0 the mac").into_bytes();
+    NewWebhook {
+        other_digests: OtherDigests {
+            dedup_keys: Vec::new(),
+            body_digests: others.iter().map(|key| digest(key)).collect(),
+        },
+        ..digested(integration_id, id, &digest(primary), 0)
+    }
+}
+
+/// The same without an id, where a digest is the dedup key.
+fn keyed_under(integration_id: IntegrationId, primary: &str, others: &[&str]) -> NewWebhook {
+    let key = |key: &str| format!("digest:{key}:the mac");
+    NewWebhook {
+        other_digests: OtherDigests {
+            dedup_keys: others.iter().map(|other| key(other)).collect(),
+            body_digests: Vec::new(),
+        },
+        ..delivery(Some(integration_id), Some(&key(primary)))
+    }
+}
+
+pub async fn a_digest_under_any_key_of_the_ring_tells_a_duplicate(subject: &Subject) {
+    let integration = subject.integration().await;
+    let by_body = receive_new(subject, &under(integration.id, "d-1", "old", &[])).await;
+    let by_key = receive_new(subject, &keyed_under(integration.id, "old", &[])).await;
+
+    let promoted = receive(
+        subject,
+        &[
+            under(integration.id, "d-2", "new", &["old"]),
+            keyed_under(integration.id, "new", &["old"]),
+        ],
+    )
+    .await;
+    // A key that was dropped is no longer known, and proves nothing.
+    let dropped = receive(
+        subject,
+        &[
+            under(integration.id, "d-3", "new", &[]),
+            keyed_under(integration.id, "new", &[]),
+        ],
+    )
+    .await;
+
+    assert!(is_duplicate_of(promoted[0], by_body), "{promoted:?}");
+    assert!(is_duplicate_of(promoted[1], by_key), "{promoted:?}");
+    let is_new = |received: &Received| matches!(received, Received::New(_));
+    assert!(dropped.iter().all(is_new), "{dropped:?}");
+}
+
+pub async fn digests_under_two_keys_within_a_batch_are_a_duplicate(subject: &Subject) {
+    let integration = subject.integration().await;
+
+    let received = receive(
+        subject,
+        &[
+            under(integration.id, "d-1", "old", &["new"]),
+            under(integration.id, "d-2", "new", &["old"]),
+            keyed_under(integration.id, "old", &["new"]),
+            keyed_under(integration.id, "new", &["old"]),
+        ],
+    )
+    .await;
+
+    let (Received::New(by_body), Received::New(by_key)) = (received[0], received[2]) else {
+        panic!("the first of each kind should have been new: {received:?}");
+    };
+    assert!(is_duplicate_of(received[1], by_body), "{received:?}");
+    assert!(is_duplicate_of(received[3], by_key), "{received:?}");
+}
+
 // INV-09, W-WH-4
 pub async fn a_duplicate_of_a_failed_one_queues_it_again(subject: &Subject) {
     let integration = subject.integration().await;
@@ -428,7 +503,65 @@ pub async fn deliveries_are_selected_by_every_field_of_the_filter(subject: &Subj
         assert_eq!(found, expected, "{filter:?} within {scope:?}");
         let count = inbox.count(&filter, &scope, at(30)).await.unwrap();
         assert_eq!(count, expected.len() as u64, "{filter:?}");
+        let numbers = inbox.ids(&filter, &scope, &whole(), at(30)).await.unwrap();
+        assert_eq!(numbers.items, expected, "{filter:?}");
+        let groups = inbox.count_by_type(&filter, &scope, at(30), 10).await;
+        let counted: u64 = groups.unwrap().iter().map(|group| group.count).sum();
+        assert_eq!(count, counted, "{filter:?}");
     }
+}
+
+pub async fn deliveries_are_counted_by_sender_and_type(subject: &Subject) {
+    let one = subject.integration().await;
+    let two = subject.integration().await;
+    let typed = |id: Option<IntegrationId>, event: Option<&str>| NewWebhook {
+        event_type: event.map(str::to_owned),
+        ..delivery(id, None)
+    };
+    let stripe = NewWebhook {
+        provider: provider("stripe"),
+        ..typed(Some(two.id), Some("push"))
+    };
+    let batch = [
+        typed(Some(one.id), Some("push")),
+        typed(Some(two.id), Some("push")),
+        typed(Some(one.id), Some("push")),
+        typed(Some(one.id), None),
+        typed(Some(one.id), Some("push")),
+        stripe,
+        typed(Some(two.id), Some("push")),
+        typed(None, Some("push")),
+    ];
+    receive(subject, &batch).await;
+    let group = |name: &str, id: Option<IntegrationId>, event: Option<&str>, count| WebhookGroup {
+        provider: provider(name),
+        integration_id: id,
+        event_type: event.map(str::to_owned),
+        count,
+    };
+    let read = |limit| async move {
+        let (all, inbox) = (WebhookFilter::default(), &subject.ports.inbox);
+        let groups = inbox.count_by_type(&all, &Scope::Operator, at(0), limit);
+        groups.await.unwrap()
+    };
+
+    let mut groups = read(10).await;
+    let largest = read(2).await;
+
+    let expected = [
+        group("github", Some(one.id), Some("push"), 3),
+        group("github", Some(two.id), Some("push"), 2),
+    ];
+    assert_eq!(largest, expected);
+    assert_eq!(groups[..2], expected);
+    groups[2..].sort();
+    let mut others = [
+        group("github", None, Some("push"), 1),
+        group("github", Some(one.id), None, 1),
+        group("stripe", Some(two.id), Some("push"), 1),
+    ];
+    others.sort();
+    assert_eq!(groups[2..], others);
 }
 
 pub async fn deliveries_are_listed_page_by_page(subject: &Subject) {
@@ -447,4 +580,9 @@ pub async fn deliveries_are_listed_page_by_page(subject: &Subject) {
     let ids: Vec<_> = newest.iter().map(|row| row.id).collect();
     assert_eq!(ids.len(), 5);
     assert!(ids.is_sorted_by(|left, right| left > right), "{ids:?}");
+    let read = |page| async move {
+        let page = inbox.ids(filter, &Scope::Operator, &page, at(0)).await;
+        page.unwrap()
+    };
+    assert_eq!(read_all(PageRequest::newest(2), read).await, ids);
 }

@@ -6,7 +6,7 @@ use integrations_core::{
     integration::{HealthStatus, IntegrationChange, Scope},
     sync::Payload,
     webhook::{
-        NewWebhook, Received, Webhook, WebhookClaim, WebhookOutcome, WebhookPayload,
+        NewWebhook, OtherDigests, Received, Webhook, WebhookClaim, WebhookOutcome, WebhookPayload,
         WebhookSettled, WebhookSettlement, WebhookStatus,
     },
 };
@@ -43,6 +43,7 @@ pub(super) fn delivery(integration_id: Option<IntegrationId>, key: Option<&str>)
         dedup_key: key.map(str::to_owned),
         body_digest: None,
         digest_duplicate_since: None,
+        other_digests: OtherDigests::default(),
         payload: WebhookPayload::Plain(Payload::Text("{}".to_owned())),
         headers: Vec::new(),
         method: "POST".to_owned(),
@@ -320,7 +321,7 @@ pub async fn a_claim_is_shared_between_integrations(subject: &Subject) {
     assert_eq!((count(&rest, Some(busy.id)), count(&rest, None)), (8, 1));
 }
 
-// L-WH-1
+// L-WH-1, WH-24
 pub async fn recovery_ends_leases_that_ran_out_and_no_others(subject: &Subject) {
     let ids = several(subject, 4).await;
     claim(subject, 3, 0).await;
@@ -376,7 +377,7 @@ pub async fn settling_ends_the_attempt(subject: &Subject) {
     assert_eq!(claim(subject, 10, 100).await.ids(), ids[2..]);
 }
 
-// L-WH-2, INV-08
+// L-WH-2, INV-08, WH-23
 pub async fn a_late_settlement_changes_nothing(subject: &Subject) {
     let ids = several(subject, 1).await;
     let late = claim(subject, 1, 0).await;

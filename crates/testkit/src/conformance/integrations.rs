@@ -39,6 +39,7 @@ pub async fn new_ones_are_active_and_healthy(subject: &Subject) {
         credentials_generation: 0,
         metadata: new.metadata,
         is_active: true,
+        parks_webhooks: false,
         health: HealthState::healthy(),
         last_error_at: None,
         authorization_status: AuthorizationStatus::Ok,
@@ -313,7 +314,7 @@ pub async fn changes_touch_the_fields_they_name(subject: &Subject) {
         })
         .await;
     let none = IntegrationChange::default;
-    let steps: [(IntegrationChange, Apply); 9] = [
+    let steps: [(IntegrationChange, Apply); 10] = [
         (
             IntegrationChange {
                 name: Some("Renamed".parse().unwrap()),
@@ -355,6 +356,13 @@ pub async fn changes_touch_the_fields_they_name(subject: &Subject) {
                 ..none()
             },
             |row| row.is_active = false,
+        ),
+        (
+            IntegrationChange {
+                parks_webhooks: Some(true),
+                ..none()
+            },
+            |row| row.parks_webhooks = true,
         ),
         (
             IntegrationChange {

@@ -10,7 +10,7 @@ use integrations_core::{
     key_registry::{KeyRetired, KeyState, RegisteredKey, Reseal, SealedCell},
     token::{NewToken, TokenKind},
     value::KeyId,
-    webhook::{NewWebhook, WebhookPayload},
+    webhook::{NewWebhook, OtherDigests, WebhookPayload},
 };
 
 use super::{
@@ -141,6 +141,7 @@ async fn seal_everywhere(subject: &Subject, key: &str) -> (Integration, [SealCon
         dedup_key: None,
         body_digest: None,
         digest_duplicate_since: None,
+        other_digests: OtherDigests::default(),
         payload: WebhookPayload::Sealed(value("webhook")),
         headers: Vec::new(),
         method: "POST".to_owned(),

@@ -304,10 +304,13 @@ macro_rules! __conformance_cases {
             the_same_bytes_under_another_key_are_a_duplicate_within_the_window
             the_same_bytes_within_a_batch_are_a_duplicate
             the_same_bytes_count_only_where_asked_and_of_one_integration
+            a_digest_under_any_key_of_the_ring_tells_a_duplicate
+            digests_under_two_keys_within_a_batch_are_a_duplicate
             a_duplicate_of_a_failed_one_queues_it_again
             a_delivery_that_is_refused_fails_alone
             deliveries_are_found_within_their_scope
             deliveries_are_selected_by_every_field_of_the_filter
+            deliveries_are_counted_by_sender_and_type
             deliveries_are_listed_page_by_page
         }
     };

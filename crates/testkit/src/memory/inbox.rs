@@ -8,8 +8,8 @@ use integrations_core::{
     store::{Batch, Page, PageRequest, Rejected, StoreError},
     sync::Payload,
     webhook::{
-        DuplicateReason, NewWebhook, Received, Webhook, WebhookClaim, WebhookFilter, WebhookInbox,
-        WebhookPayload, WebhookStatus,
+        DuplicateReason, NewWebhook, OtherDigests, Received, Webhook, WebhookClaim, WebhookFilter,
+        WebhookGroup, WebhookInbox, WebhookPayload, WebhookStatus,
     },
 };
 
@@ -103,6 +103,20 @@ impl WebhookInbox for MemoryStore {
         Ok(state.webhooks.page(page, read, |webhook| webhook.id.0))
     }
 
+    async fn ids(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        page: &PageRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Page<WebhookId>, StoreError> {
+        let page = self.query(filter, scope, page, now).await?;
+        Ok(Page {
+            items: page.items.iter().map(|webhook| webhook.id).collect(),
+            next: page.next,
+        })
+    }
+
     async fn count(
         &self,
         filter: &WebhookFilter,
@@ -116,6 +130,40 @@ impl WebhookInbox for MemoryStore {
             .map(|row| row.at(now))
             .filter(|webhook| selects(filter, webhook) && is_within(&state, webhook, scope));
         Ok(selected.count() as u64)
+    }
+
+    async fn count_by_type(
+        &self,
+        filter: &WebhookFilter,
+        scope: &Scope,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<WebhookGroup>, StoreError> {
+        let state = self.lock();
+        let mut groups: Vec<WebhookGroup> = Vec::new();
+        for webhook in state.webhooks.values().map(|row| row.at(now)) {
+            if !selects(filter, &webhook) || !is_within(&state, &webhook, scope) {
+                continue;
+            }
+            let delivery = &webhook.delivery;
+            let known = groups.iter_mut().find(|group| {
+                group.provider == delivery.provider
+                    && group.integration_id == delivery.integration_id
+                    && group.event_type == delivery.event_type
+            });
+            match known {
+                Some(group) => group.count += 1,
+                None => groups.push(WebhookGroup {
+                    provider: delivery.provider.clone(),
+                    integration_id: delivery.integration_id,
+                    event_type: delivery.event_type.clone(),
+                    count: 1,
+                }),
+            }
+        }
+        groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+        groups.truncate(limit as usize);
+        Ok(groups)
     }
 }
 
@@ -180,13 +228,16 @@ fn first_of_its_kind(state: &State, new: &NewWebhook) -> Option<(WebhookId, Dupl
             .find(|webhook| same(&webhook.delivery))
             .map(|webhook| webhook.id)
     };
-    if let Some(key) = &new.dedup_key
-        && let Some(id) = first(&|known| known.dedup_key.as_ref() == Some(key))
-    {
+    let has_key = |key: &str| first(&|known| known.dedup_key.as_deref() == Some(key));
+    if let Some(id) = new.dedup_keys().find_map(has_key) {
         return Some((id, DuplicateReason::DedupKey));
     }
-    let (since, digest) = (new.digest_duplicate_since?, new.body_digest.as_ref()?);
-    let id = first(&|known| known.now >= since && known.body_digest.as_ref() == Some(digest))?;
+    let since = new.digest_duplicate_since?;
+    let has_digest = |known: &NewWebhook| {
+        new.body_digests()
+            .any(|own| known.body_digest.as_deref() == Some(own))
+    };
+    let id = first(&|known| known.now >= since && has_digest(known))?;
     Some((id, DuplicateReason::BodyDigest))
 }
 
@@ -199,7 +250,10 @@ fn insert(
     WebhookId(state.webhooks.insert(|id| WebhookRow {
         webhook: Webhook {
             id: WebhookId(id),
-            delivery: new.clone(),
+            delivery: NewWebhook {
+                other_digests: OtherDigests::default(),
+                ..new.clone()
+            },
             status,
             duplicate_of: duplicate.map(|(of, _)| of),
             duplicate_reason: duplicate.map(|(_, reason)| reason.as_str().to_owned()),

@@ -43,6 +43,7 @@ impl IntegrationStore for MemoryStore {
             credentials_generation: 0,
             metadata: new.metadata.clone(),
             is_active: true,
+            parks_webhooks: false,
             health: HealthState::healthy(),
             last_error_at: None,
             authorization_status: AuthorizationStatus::Ok,
@@ -268,6 +269,9 @@ fn apply(change: &IntegrationChange, row: &mut Integration) {
     }
     if let Some(is_active) = change.is_active {
         row.is_active = is_active;
+    }
+    if let Some(parks_webhooks) = change.parks_webhooks {
+        row.parks_webhooks = parks_webhooks;
     }
     if let Some(minutes) = change.sync_interval_minutes {
         row.sync_interval_minutes = minutes;

@@ -37,7 +37,7 @@ impl Shared {
             self.handle(delivery).await
         };
         let took = clock.monotonic().saturating_sub(started);
-        self.ended(delivery.attempt(), result, took)
+        self.ended(delivery, result, took).await
     }
 
     async fn handle(&self, delivery: &Delivery) -> Result<Handled, HandlerError> {
@@ -60,9 +60,9 @@ impl Shared {
     }
 
     /// What is to become of a delivery.
-    pub(super) fn ended(
+    pub(super) async fn ended(
         &self,
-        attempt: i16,
+        delivery: &Delivery,
         result: Result<Handled, HandlerError>,
         took: Duration,
     ) -> Ended {
@@ -81,10 +81,12 @@ impl Shared {
             }
             Err(error) => error,
         };
-        let text: String = (error.message.chars())
+        let redactor = self.client.redactor_of(delivery.integration_id()).await;
+        let text: String = (redactor.text(&error.message).chars())
             .map(|c| if c == '\0' { '\u{fffd}' } else { c })
             .take(MAX_ERROR)
             .collect();
+        let attempt = delivery.attempt();
         let now = self.client.ports().clock.now();
         let (outcome, status) = match error.verdict {
             Verdict::PutBack(at) => (

@@ -67,7 +67,8 @@ pub(super) enum Verdict {
 }
 
 impl HandlerError {
-    /// Try again, as far as there are attempts. `message` is stored and must hold no secret.
+    /// Try again, as far as there are attempts. `message` is stored, redacted as what is logged of
+    /// calls.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),

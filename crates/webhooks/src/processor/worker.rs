@@ -189,7 +189,7 @@ impl Shared {
                     }
                     _ => HandlerError::permanent(message),
                 });
-                self.ended(delivery.attempt(), result, Duration::ZERO)
+                self.ended(&delivery, result, Duration::ZERO).await
             }
         };
         self.settle(&delivery, ended).await;

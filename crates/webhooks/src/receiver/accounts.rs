@@ -19,7 +19,8 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::schemes::{Refusal, Verifier};
 
-/// For how long an account is believed without looking.
+/// For how long an account is believed without looking: within it, what another process changed is
+/// not seen. What this process changed is seen at once, where reading is quick.
 const TRUSTED: Duration = Duration::from_secs(1);
 
 /// An account younger than this is not read again before a delivery is refused.
@@ -58,14 +59,14 @@ impl Recipient {
         }
     }
 
-    /// Whether the operator switched it off.
+    /// Whether the operator switched it off, webhooks included.
     pub(super) fn is_switched_off(&self) -> bool {
-        !self.integration.is_active
+        !self.integration.is_active && !self.integration.parks_webhooks
     }
 
     /// Whether deliveries wait until it works again.
     pub(super) fn is_paused(&self) -> bool {
-        self.integration.health.status == HealthStatus::Disabled
+        !self.integration.is_active || self.integration.health.status == HealthStatus::Disabled
     }
 
     /// Opens the account, once.
@@ -102,6 +103,7 @@ impl Recipient {
                 && old.credentials_generation == new.credentials_generation
                 && old.metadata == new.metadata
                 && old.is_active == new.is_active
+                && old.parks_webhooks == new.parks_webhooks
                 && old.health.status == new.health.status
         });
         // Other columns play no part here.
@@ -164,14 +166,26 @@ impl Candidates {
 
 struct Kept<T> {
     value: T,
+    /// What the client had changed before this was read.
+    changes: u64,
     read_at: Duration,
     trusted_for: Duration,
 }
 
 impl<T: Clone> Kept<T> {
-    fn younger_than(&self, age: Duration, now: Duration) -> Option<T> {
-        (now.saturating_sub(self.read_at) < age).then(|| self.value.clone())
+    fn younger_than(&self, age: Duration, now: Now) -> Option<T> {
+        // What takes long to read is not read anew at every change.
+        let stands = self.changes == now.changes || self.trusted_for > TRUSTED;
+        let is_young = now.at.saturating_sub(self.read_at) < age;
+        (stands && is_young).then(|| self.value.clone())
     }
+}
+
+/// The moment of a look.
+#[derive(Clone, Copy)]
+struct Now {
+    at: Duration,
+    changes: u64,
 }
 
 /// Whether a look at what is kept will do.
@@ -202,8 +216,11 @@ impl Accounts {
         }
     }
 
-    fn now(&self) -> Duration {
-        self.client.ports().clock.monotonic()
+    fn now(&self) -> Now {
+        Now {
+            at: self.client.ports().clock.monotonic(),
+            changes: self.client.changes(),
+        }
     }
 
     /// The integration of a route of its own; `None` where there is none of that provider.
@@ -242,7 +259,8 @@ impl Accounts {
         }
         let entry = Kept {
             value: Arc::clone(&recipient),
-            read_at: now,
+            changes: now.changes,
+            read_at: now.at,
             trusted_for: TRUSTED,
         };
         kept.insert(key, entry);
@@ -277,10 +295,11 @@ impl Accounts {
         let known = slot.as_ref().map(|kept| Arc::clone(&kept.value));
         let candidates = Arc::new(self.read(provider, source, known.as_deref()).await?);
         // What takes long to read is read less often.
-        let took = self.now().saturating_sub(now);
+        let took = self.now().at.saturating_sub(now.at);
         *slot = Some(Kept {
             value: Arc::clone(&candidates),
-            read_at: now,
+            changes: now.changes,
+            read_at: now.at,
             trusted_for: TRUSTED.max(took * 20),
         });
         Ok(candidates)

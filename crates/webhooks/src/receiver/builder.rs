@@ -1,15 +1,20 @@
 //! Building a receiver.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use http::HeaderName;
-use integrations_core::{batch::SharedWrites, client::IntegrationClient};
+use integrations_core::{
+    batch::SharedWrites, client::IntegrationClient, value::ProviderKey, webhook::Inbound,
+};
 use tokio::sync::Semaphore;
 
 use super::{Inner, Receiver, accounts::Accounts, metrics::Counters, writer::InboxWriter};
 use crate::schemes::TIMESTAMP_TOLERANCE;
 
-/// What a receiver takes on.
+/// What a receiver takes on, and so what it holds in memory: at most `bytes_under_way` of bodies,
+/// from before they are read until they are stored or refused, whatever is sent to it and whoever
+/// goes away. A body is there up to three times while it is stored: as it came, in its row, and in
+/// the statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -46,12 +51,16 @@ impl Default for Limits {
     }
 }
 
+/// Tells what a delivery is about, where those about the same are processed one after the other.
+pub(super) type OrderBy = Box<dyn Fn(&Inbound<'_>) -> Option<String> + Send + Sync>;
+
 /// Collects what a receiver is made of.
 #[must_use = "a builder does nothing until it is built"]
 pub struct ReceiverBuilder {
     client: IntegrationClient,
     limits: Limits,
     keep: Vec<HeaderName>,
+    orders: HashMap<ProviderKey, OrderBy>,
     prefix: String,
 }
 
@@ -70,6 +79,7 @@ impl ReceiverBuilder {
             client,
             limits: Limits::default(),
             keep: Vec::new(),
+            orders: HashMap::new(),
             prefix: "/integrations".to_owned(),
         }
     }
@@ -83,6 +93,18 @@ impl ReceiverBuilder {
     /// Keeps one more header. Headers that prove something or give access are never kept.
     pub fn keep_header(mut self, name: HeaderName) -> Self {
         self.keep.push(name);
+        self
+    }
+
+    /// Has a provider's deliveries that `key` gives the same key processed one after the other, in
+    /// the order they came in, within each integration. Those without a key go by what the provider
+    /// says, else in any order.
+    pub fn order_by(
+        mut self,
+        provider: ProviderKey,
+        key: impl Fn(&Inbound<'_>) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.orders.insert(provider, Box::new(key));
         self
     }
 
@@ -104,6 +126,7 @@ impl ReceiverBuilder {
             client,
             limits,
             keep,
+            orders,
             prefix,
         } = self;
         let inbox = InboxWriter(Arc::clone(&client.ports().inbox));
@@ -112,6 +135,8 @@ impl ReceiverBuilder {
         let bytes = bytes.min(u32::MAX as usize);
         let limits = Limits {
             bytes_under_way: bytes,
+            unverified: limits.unverified.max(1),
+            queue: limits.queue.max(1),
             ..limits
         };
         Receiver {
@@ -119,9 +144,10 @@ impl ReceiverBuilder {
                 accounts: Accounts::new(client.clone()),
                 writer: SharedWrites::start(inbox, limits.queue, limits.batch),
                 keep,
+                orders,
                 prefix,
                 bytes: Arc::new(Semaphore::new(bytes)),
-                unverified: Semaphore::new(limits.unverified.max(1)),
+                unverified: Semaphore::new(limits.unverified),
                 counters: Counters::default(),
                 limits,
                 client,

@@ -12,11 +12,11 @@ use integrations_core::{
     sync::Payload,
     time::earlier,
     value::ProviderKey,
-    webhook::{Inbound, NewWebhook, SignatureScheme, WebhookPayload},
+    webhook::{Inbound, NewWebhook, OtherDigests, SignatureScheme, WebhookPayload},
 };
 use secrecy::SecretSlice;
 
-use super::headers::kept;
+use super::{builder::OrderBy, headers::kept};
 use crate::schemes::Verified;
 
 /// How long the same signed bytes under a new unsigned id are a duplicate.
@@ -38,6 +38,7 @@ pub(super) struct Genuine<'a> {
     pub(super) verified: Verified<'a>,
     pub(super) remote_addr: Option<IpAddr>,
     pub(super) is_paused: bool,
+    pub(super) order: Option<&'a OrderBy>,
 }
 
 /// A genuine delivery cannot be prepared at the moment.
@@ -65,24 +66,37 @@ impl Genuine<'_> {
         let id_proves_nothing = delivery_id.is_some() && !told.id_is_signed;
         let replay_shows_in_bytes = delivery_id.is_none() && self.verified.at.is_some();
         let same_body = delivery_id.is_none() && told.same_body_is_duplicate;
-        let digest = if id_proves_nothing || replay_shows_in_bytes || same_body {
+        let digests = if id_proves_nothing || replay_shows_in_bytes || same_body {
             let bytes = if same_body && !replay_shows_in_bytes {
                 self.request.body
             } else {
                 &self.verified.signed
             };
-            Some(digest(client, bytes).await?)
+            digests(client, bytes).await?
         } else {
-            None
+            Vec::new()
         };
-        let dedup_key = match (&delivery_id, &digest) {
-            (Some(id), _) => Some(fitting(client, id, MAX_ID).await?),
-            (None, digest) => digest.as_ref().map(digest_text),
+        let dedup_keys = match &delivery_id {
+            Some(id) if fits(id, MAX_ID) => vec![id.clone()],
+            Some(id) => texts(&self::digests(client, id.as_bytes()).await?),
+            None => texts(&digests),
         };
-        let ordering_key = match &told.ordering_key {
-            Some(key) => Some(fitting(client, key, MAX_ORDERING_KEY).await?),
-            None => None,
+        let body_digests = if id_proves_nothing {
+            digests.iter().map(KeyedDigest::to_bytes).collect()
+        } else {
+            Vec::new()
         };
+        // The first is under the primary key, and the one to store.
+        let (dedup_key, other_keys) = first_and_others(dedup_keys);
+        let (body_digest, other_digests) = first_and_others(body_digests);
+        let ordering_key = self.order.and_then(|order| order(&self.request));
+        let ordering_key = ordering_key.or(told.ordering_key).map(|key| {
+            if fits(&key, MAX_ORDERING_KEY) {
+                return key;
+            }
+            // Under no key: whichever is the primary, the order stays.
+            format!("sha256:{}", hex::encode(sha256(key.as_bytes())))
+        });
         let payload = if self.source.seals_bodies() {
             let context = SealContext {
                 column: SealedColumn::WebhookPayload,
@@ -102,9 +116,11 @@ impl Genuine<'_> {
             delivery_id: delivery_id.map(|text| clean(&text, MAX_ID)),
             dedup_key,
             digest_duplicate_since: id_proves_nothing.then(|| earlier(now, SAME_BYTES)),
-            body_digest: digest
-                .filter(|_| id_proves_nothing)
-                .map(|digest| digest.to_bytes()),
+            body_digest,
+            other_digests: OtherDigests {
+                dedup_keys: other_keys,
+                body_digests: other_digests,
+            },
             payload,
             headers: kept(self.request.headers, self.scheme, keep),
             method: self.request.method.as_str().to_owned(),
@@ -118,32 +134,41 @@ impl Genuine<'_> {
     }
 }
 
-async fn digest(client: &IntegrationClient, bytes: &[u8]) -> Result<KeyedDigest, EncryptionError> {
+/// The digests under every key of the ring, the primary's first; never none.
+async fn digests(
+    client: &IntegrationClient,
+    bytes: &[u8],
+) -> Result<Vec<KeyedDigest>, EncryptionError> {
     let encryptor = &client.keys().encryptor;
     let digests = encryptor
         .digests(DigestPurpose::WebhookDedup, bytes)
         .await?;
-    // The first is the one to store.
-    digests
-        .into_iter()
-        .next()
-        .ok_or(EncryptionError::Unavailable)
-}
-
-fn digest_text(digest: &KeyedDigest) -> String {
-    format!("digest:{}:{}", digest.key_id, hex::encode(digest.mac))
-}
-
-/// A key as it is, or its digest where it is too long or no database would take it.
-async fn fitting(
-    client: &IntegrationClient,
-    key: &str,
-    max: usize,
-) -> Result<String, EncryptionError> {
-    if key.chars().count() <= max && !key.contains('\0') {
-        return Ok(key.to_owned());
+    if digests.is_empty() {
+        return Err(EncryptionError::Unavailable);
     }
-    Ok(digest_text(&digest(client, key.as_bytes()).await?))
+    Ok(digests)
+}
+
+fn texts(digests: &[KeyedDigest]) -> Vec<String> {
+    let text = |digest: &KeyedDigest| {
+        let mac = hex::encode(digest.mac);
+        format!("digest:{}:{mac}", digest.key_id)
+    };
+    digests.iter().map(text).collect()
+}
+
+fn first_and_others<T>(all: Vec<T>) -> (Option<T>, Vec<T>) {
+    let mut all = all.into_iter();
+    (all.next(), all.collect())
+}
+
+/// Whether a key can be stored as it is.
+fn fits(key: &str, max: usize) -> bool {
+    key.chars().count() <= max && !key.contains('\0')
+}
+
+fn sha256(bytes: &[u8]) -> impl AsRef<[u8]> {
+    ring::digest::digest(&ring::digest::SHA256, bytes)
 }
 
 /// Text for people: cut, and without NUL.

@@ -28,10 +28,25 @@ pub struct Metrics {
     pub unavailable: u64,
     /// Other answers: no such provider, method not allowed, unreadable.
     pub other: u64,
-    /// Bytes of bodies in memory at the moment.
-    pub bytes_under_way: u64,
-    /// Deliveries that wait for the writer at the moment.
-    pub waiting_for_writer: u64,
+    /// Commits that were asked of the store.
+    pub batches: u64,
+    /// Deliveries in them.
+    pub in_batches: u64,
+    /// What is in memory at the moment.
+    pub held: Held,
+    /// What may be, at most.
+    pub bounds: Held,
+}
+
+/// What a receiver holds in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes of bodies, from before they are read until they are answered.
+    pub bytes: u64,
+    /// Deliveries that are being verified.
+    pub unverified: u64,
+    /// Deliveries that wait for the writer.
+    pub waiting: u64,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +87,12 @@ impl Counters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self, bytes_under_way: u64, waiting_for_writer: u64) -> Metrics {
+    pub(super) fn read(
+        &self,
+        (batches, in_batches): (u64, u64),
+        held: Held,
+        bounds: Held,
+    ) -> Metrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let refused = Refusal::ALL.iter().zip(&self.refused);
         Metrics {
@@ -88,8 +108,10 @@ impl Counters {
             busy: read(&self.busy),
             unavailable: read(&self.unavailable),
             other: read(&self.other),
-            bytes_under_way,
-            waiting_for_writer,
+            batches,
+            in_batches,
+            held,
+            bounds,
         }
     }
 }

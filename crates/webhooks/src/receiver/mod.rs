@@ -10,7 +10,7 @@ mod metrics;
 mod route;
 mod writer;
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response};
@@ -21,16 +21,17 @@ use integrations_core::{
     provider::{Registered, WebhookSource},
     value::ProviderKey,
     wake::WakeChannel,
-    webhook::{Handshake, Inbound, NewWebhook, Received, SignatureScheme},
+    webhook::{Handshake, Inbound, Received, SignatureScheme},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::{
     accounts::Accounts,
+    builder::OrderBy,
     identify::{Identified, NotIdentified},
     intake::Genuine,
     metrics::Counters,
-    writer::NotStored,
+    writer::{Entry, NotStored},
 };
 use crate::schemes::Refusal;
 
@@ -40,7 +41,7 @@ use crate::schemes::Refusal;
 )]
 pub(crate) use answer::Answer;
 pub use builder::{Limits, ReceiverBuilder};
-pub use metrics::Metrics;
+pub use metrics::{Held, Metrics};
 pub use route::Route;
 
 /// Takes deliveries: cheap to clone, and safe to share.
@@ -55,9 +56,10 @@ pub struct Receiver {
 struct Inner {
     client: IntegrationClient,
     accounts: Accounts,
-    writer: SharedWrites<NewWebhook, Result<Received, NotStored>>,
+    writer: SharedWrites<Entry, Result<Received, NotStored>>,
     limits: Limits,
     keep: Vec<HeaderName>,
+    orders: HashMap<ProviderKey, OrderBy>,
     prefix: String,
     /// Bytes of bodies that may be in memory.
     bytes: Arc<Semaphore>,
@@ -75,10 +77,19 @@ impl fmt::Debug for Receiver {
     }
 }
 
-/// Room for the bytes of a body.
-pub(crate) struct Room(
-    #[expect(dead_code, reason = "held, and given back when dropped")] OwnedSemaphorePermit,
-);
+/// Room for the bytes of a body, given back when it is dropped.
+pub(crate) struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    /// Room for what both have room for.
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "bodies are read by the router")
+    )]
+    pub(crate) fn join(&mut self, other: Self) {
+        self.0.merge(other.0);
+    }
+}
 
 impl Receiver {
     /// Begins a receiver for the providers and the store of `client`.
@@ -101,13 +112,28 @@ impl Receiver {
     /// What it counted so far.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let limit = self.inner.limits.bytes_under_way;
-        let free = self.inner.bytes.available_permits();
-        let waiting = self.inner.writer.waiting();
+        let Inner {
+            limits,
+            bytes,
+            unverified,
+            writer,
+            counters,
+            ..
+        } = &*self.inner;
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        self.inner
-            .counters
-            .read(count(limit.saturating_sub(free)), count(waiting))
+        let taken =
+            |of: usize, left: &Semaphore| count(of.saturating_sub(left.available_permits()));
+        let held = Held {
+            bytes: taken(limits.bytes_under_way, bytes),
+            unverified: taken(limits.unverified, unverified),
+            waiting: count(writer.waiting()),
+        };
+        let bounds = Held {
+            bytes: count(limits.bytes_under_way),
+            unverified: count(limits.unverified),
+            waiting: count(limits.queue),
+        };
+        counters.read(writer.batches(), held, bounds)
     }
 
     /// Takes a request to a webhook's route, and answers it.
@@ -128,7 +154,10 @@ impl Receiver {
             return self.answered(Answer::TooLarge);
         }
         match self.room_for(size) {
-            Some(_room) => self.receive_within(route, &request, remote_addr).await,
+            Some(room) => {
+                self.receive_within(room, route, &request, remote_addr)
+                    .await
+            }
             None => self.answered(Answer::Busy),
         }
     }
@@ -154,11 +183,12 @@ impl Receiver {
     /// Takes a request whose body has room.
     pub(crate) async fn receive_within(
         &self,
+        room: Room,
         route: &Route,
         request: &Request<Bytes>,
         remote_addr: Option<IpAddr>,
     ) -> Response<Bytes> {
-        let answer = self.inner.decide(route, request, remote_addr).await;
+        let answer = self.inner.decide(room, route, request, remote_addr).await;
         self.answered(answer)
     }
 }
@@ -173,6 +203,7 @@ pub(super) struct Sender<'a> {
 impl Inner {
     async fn decide(
         &self,
+        room: Room,
         route: &Route,
         request: &Request<Bytes>,
         remote_addr: Option<IpAddr>,
@@ -218,7 +249,8 @@ impl Inner {
         if let Some(challenge) = sender.source.challenge(identified.scheme(), &inbound) {
             return Answer::Challenge(challenge);
         }
-        self.store(&sender, identified, inbound, remote_addr).await
+        self.store(room, &sender, identified, inbound, remote_addr)
+            .await
     }
 
     /// The provider of a path, if it sends webhooks.
@@ -265,6 +297,7 @@ impl Inner {
 
     async fn store(
         &self,
+        room: Room,
         sender: &Sender<'_>,
         identified: Identified<'_>,
         request: Inbound<'_>,
@@ -282,6 +315,7 @@ impl Inner {
             verified: identified.verified,
             remote_addr,
             is_paused,
+            order: self.orders.get(sender.key),
         };
         let new = match genuine.prepare(&self.client, &self.keep).await {
             Ok(new) => new,
@@ -291,7 +325,7 @@ impl Inner {
             }
         };
         let event_type = new.event_type.clone();
-        match self.writer.try_write(new).await {
+        match self.writer.try_write(Entry { new, room }).await {
             Ok(Ok(Received::New(webhook_id))) => {
                 self.client.emit(Event {
                     at: self.client.ports().clock.now(),
@@ -323,5 +357,61 @@ impl Inner {
                 Answer::Unavailable
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use integrations_providers::github::Github;
+    use integrations_testkit::harness::Harness;
+
+    use super::*;
+
+    // W-WH-12
+    #[tokio::test]
+    async fn unverified_work_is_limited() {
+        let harness = Harness::new(Github::default());
+        let receiver = Receiver::builder(&harness.client)
+            .limits(|limits| limits.unverified = 1)
+            .build();
+        let route = Route::provider("github");
+        let post = || Request::post("/").body(Bytes::from_static(b"{}")).unwrap();
+        let turn = receiver.inner.unverified.try_acquire().unwrap();
+        let metrics = receiver.metrics();
+        assert_eq!((metrics.held.unverified, metrics.bounds.unverified), (1, 1));
+        let answer = receiver.receive(&route, post(), None).await;
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(answer.headers().contains_key(http::header::RETRY_AFTER));
+        assert_eq!(receiver.metrics().busy, 1);
+        drop(turn);
+        let answer = receiver.receive(&route, post(), None).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    #[tokio::test]
+    async fn what_waits_to_be_written_keeps_its_room_whoever_goes_away() {
+        let harness = Harness::new(Github::default());
+        let receiver = Receiver::builder(&harness.client).build();
+        let credentials = [("token", "ghp_x"), ("webhook_secret", "s")];
+        let metadata = [("owner", "octo"), ("repo", "hello")];
+        let own = harness.install("github", None, &credentials, &metadata);
+        let route = Route::integration("github", own.await.uid.to_string());
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"s");
+        let tag = hex::encode(ring::hmac::sign(&key, b"{}"));
+        let request = Request::post("/")
+            .header("x-hub-signature-256", format!("sha256={tag}"))
+            .body(Bytes::from_static(b"{}"))
+            .unwrap();
+        {
+            let mut sent = std::pin::pin!(receiver.receive(&route, request, None));
+            // The writer's task has had no turn yet.
+            assert!(futures::poll!(&mut sent).is_pending());
+            assert_eq!(receiver.metrics().held.waiting, 1);
+        }
+        assert_eq!(receiver.metrics().held.bytes, 2);
+        receiver.shutdown().await;
+        assert_eq!(receiver.metrics().held.bytes, 0);
+        assert_eq!(receiver.metrics().in_batches, 1);
     }
 }

@@ -9,6 +9,8 @@ use integrations_core::{
     webhook::{NewWebhook, Received, WebhookInbox},
 };
 
+use super::Room;
+
 /// A delivery is not on disk.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum NotStored {
@@ -18,12 +20,23 @@ pub(super) enum NotStored {
     Rejected(#[from] Rejected),
 }
 
+/// A delivery to write.
+pub(super) struct Entry {
+    pub(super) new: NewWebhook,
+    /// Held until it is written, also where the sender went away.
+    pub(super) room: Room,
+}
+
 /// Writes to the inbox.
 pub(super) struct InboxWriter(pub(super) Arc<dyn WebhookInbox>);
 
 #[async_trait]
-impl WriteBatch<NewWebhook, Result<Received, NotStored>> for InboxWriter {
-    async fn write(&self, batch: Vec<NewWebhook>) -> Vec<Result<Received, NotStored>> {
+impl WriteBatch<Entry, Result<Received, NotStored>> for InboxWriter {
+    async fn write(&self, batch: Vec<Entry>) -> Vec<Result<Received, NotStored>> {
+        let (batch, _rooms): (Vec<NewWebhook>, Vec<Room>) = batch
+            .into_iter()
+            .map(|entry| (entry.new, entry.room))
+            .unzip();
         match self.0.receive(&batch).await {
             Ok(received) => received
                 .into_iter()

@@ -61,7 +61,7 @@ async fn without_a_handler_events_are_of_no_interest_and_other_providers_are_lef
     assert!(seen.all().is_empty());
 }
 
-// CFG-04, L-WH-3
+// CFG-04, L-WH-3, WH-24
 #[tokio::test]
 async fn attempts_wait_longer_each_time_and_end_as_a_dead_letter() {
     let setup = Setup::new().await;
@@ -195,4 +195,24 @@ async fn what_a_handler_logs_is_part_of_the_deliverys_operation() {
     };
     assert_eq!(operation.entry.status, OperationStatus::Success);
     assert_eq!(operation.entry.external_id.as_deref(), Some("d-1"));
+}
+
+// W-RED-3
+#[tokio::test]
+async fn what_a_handler_says_went_wrong_is_kept_without_secrets() {
+    let setup = Setup::new().await;
+    setup.receive("d-1", "issues").await;
+    let fail = |_: Delivery| {
+        let message = format!(
+            "{} of it's a secret; Bearer abcdefgh12345678",
+            "é".repeat(5)
+        );
+        std::future::ready(Err(HandlerError::permanent(message)))
+    };
+    let processor = setup.processor().fallback(github(), fail).build();
+    processor.run_until_idle().await.unwrap();
+    let expected = Some("ééééé of [REDACTED]; Bearer [REDACTED]");
+    assert_eq!(setup.row(1).await.error.as_deref(), expected);
+    let operations = setup.operations().await;
+    assert_eq!(operations[0].entry.error.as_deref(), expected);
 }

@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use integrations_core::{
+    id::WebhookId,
     integration::Scope,
-    webhook::{WebhookFilter, WebhookStatus},
+    store::Page,
+    webhook::{MockWebhookInbox, WebhookFilter, WebhookGroup, WebhookStatus},
 };
+use integrations_testkit::harness::Harness;
 use integrations_webhooks::{Delivery, Handled, Replay};
 
 use crate::setup::{Seen, Setup, github};
@@ -66,6 +69,13 @@ async fn a_bulk_replay_takes_what_the_filter_selects_at_a_measured_pace() {
         (plan.deliveries, plan.at_least),
         (4, Duration::from_secs(1))
     );
+    let kind = WebhookGroup {
+        provider: github(),
+        integration_id: Some(setup.integration.id),
+        event_type: Some("issues".to_owned()),
+        count: 4,
+    };
+    assert_eq!(plan.kinds, [kind]);
     let (told, mut batches) = tokio::sync::mpsc::unbounded_channel();
     let running = tokio::spawn(async move {
         let tell = move |report: &integrations_webhooks::ReplayReport| {
@@ -88,4 +98,31 @@ async fn a_bulk_replay_takes_what_the_filter_selects_at_a_measured_pace() {
         "not selected"
     );
     assert_eq!(setup.row(2).await.status, WebhookStatus::Pending);
+}
+
+// L-WH-4
+#[tokio::test]
+async fn a_bulk_replay_reads_no_bodies() {
+    let mut inbox = MockWebhookInbox::new();
+    // Whoever asks for more than numbers finds nothing prepared, and panics.
+    inbox.expect_ids().times(1).returning(|_, _, _, _| {
+        Ok(Page {
+            items: vec![WebhookId(1), WebhookId(2)],
+            next: None,
+        })
+    });
+    inbox
+        .expect_replay()
+        .times(1)
+        .returning(|ids, _, _| Ok(ids.to_vec()));
+    let harness = Harness::with(
+        |mut ports| {
+            ports.inbox = Arc::new(inbox);
+            ports
+        },
+        |builder| builder,
+    );
+    let ports = harness.client.ports().clone();
+    let replay = Replay::over(ports, WebhookFilter::default(), Scope::Operator);
+    assert_eq!(replay.run(|_| {}).await.unwrap().queued, 2);
 }

@@ -29,6 +29,7 @@ fn held(
     }
 }
 
+// W-WH-11
 #[tokio::test]
 async fn a_running_processor_hears_of_a_delivery_and_drains() {
     let setup = Setup::new().await;

@@ -1,15 +1,19 @@
 //! What senders are told, and what is stored.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use integrations_core::{
-    client::Install,
+    client::{AccountUpdate, Install},
     event::EventKind,
+    id::WebhookId,
     integration::{HealthStatus, IntegrationChange, IntegrationStore as _, Scope},
-    webhook::{WebhookPayload, WebhookStatus},
+    store::{StoreError, StoreErrorKind},
+    webhook::{MockWebhookInbox, Received, WebhookPayload, WebhookStatus},
 };
+use integrations_providers::github::Github;
+use integrations_testkit::harness::Harness;
 use integrations_webhooks::{Receiver, Route};
 use secrecy::SecretString;
 
@@ -159,7 +163,7 @@ async fn what_is_no_webhook_is_said_so() {
     assert!(setup.rows().await.is_empty());
 }
 
-// W-WH-3
+// W-WH-3, WH-07 as CONTRACT has it
 #[tokio::test]
 async fn an_operators_switch_refuses_and_health_only_parks() {
     let setup = Setup::new();
@@ -273,4 +277,152 @@ async fn too_much_under_way_is_put_off() {
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key(header::RETRY_AFTER));
     assert_eq!(receiver.metrics().unavailable, 1);
+}
+
+// WH-08
+#[tokio::test]
+async fn a_get_is_a_delivery_like_any_other() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let mut request = delivery(SECRET, "d-1", "");
+    *request.method_mut() = Method::GET;
+    let answer = setup.status(&own(&integration), request).await;
+    assert_eq!(answer, StatusCode::ACCEPTED);
+    let rows = setup.rows().await;
+    assert_eq!(rows[0].delivery.method, "GET");
+    let mut request = delivery("another", "d-2", "");
+    *request.method_mut() = Method::GET;
+    let answer = setup.status(&own(&integration), request).await;
+    assert_eq!(answer, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_paused_account_takes_deliveries_and_parks_them() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let handle = setup.harness.handle(&integration);
+    let send = async |id: &str| {
+        let sent = delivery(SECRET, id, &format!("{{\"id\":\"{id}\"}}"));
+        let answer = setup.send(&own(&integration), sent).await;
+        let status = answer.status();
+        (
+            status,
+            String::from_utf8(answer.into_body().to_vec()).unwrap(),
+        )
+    };
+    let parked = (StatusCode::ACCEPTED, r#"{"status":"parked"}"#.to_owned());
+    let queued = (StatusCode::ACCEPTED, r#"{"status":"queued"}"#.to_owned());
+
+    // No time passes: what this process changed, its receiver sees at once.
+    assert_eq!(send("d-1").await, queued);
+    handle.pause().await.unwrap();
+    assert_eq!(send("d-2").await, parked);
+    assert_eq!(setup.rows().await[1].delivery.available_at, None);
+    handle.disable().await.unwrap();
+    assert_eq!(send("d-3").await.0, StatusCode::GONE);
+    handle.pause().await.unwrap();
+    assert_eq!(send("d-4").await, parked);
+    handle.enable().await.unwrap();
+    assert_eq!(send("d-5").await, queued);
+    handle.disable().await.unwrap();
+    assert_eq!(
+        send("d-6").await.0,
+        StatusCode::GONE,
+        "a pause ends with `enable`"
+    );
+    let ids = setup
+        .rows()
+        .await
+        .into_iter()
+        .map(|row| row.delivery.delivery_id.unwrap());
+    assert_eq!(ids.collect::<Vec<_>>(), ["d-1", "d-2", "d-4", "d-5"]);
+}
+
+#[tokio::test]
+async fn what_this_process_changed_counts_at_once_on_a_providers_own_route_too() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let route = Route::provider("github");
+    let status = async |secret: &str, id: &str| {
+        let sent = delivery(secret, id, &format!("{{\"id\":\"{id}\"}}"));
+        setup.status(&route, sent).await
+    };
+    let handle = setup.harness.handle(&integration);
+    assert_eq!(status(SECRET, "d-1").await, StatusCode::ACCEPTED);
+    let rotated = AccountUpdate {
+        credentials: [("webhook_secret".to_owned(), SecretString::from("another"))].into(),
+        ..AccountUpdate::default()
+    };
+    handle.update(rotated).await.unwrap();
+    assert_eq!(status(SECRET, "d-2").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status("another", "d-3").await, StatusCode::ACCEPTED);
+    handle.disable().await.unwrap();
+    assert_eq!(status("another", "d-4").await, StatusCode::GONE);
+}
+
+// L-WH-5
+#[tokio::test]
+async fn one_that_could_not_be_stored_is_no_duplicate_when_it_comes_again() {
+    let mut inbox = MockWebhookInbox::new();
+    let mut tries = 0;
+    inbox.expect_receive().times(2).returning(move |batch| {
+        tries += 1;
+        assert_eq!(batch.len(), 1);
+        match tries {
+            1 => Err(StoreError::new(StoreErrorKind::Unavailable, "away")),
+            _ => Ok(vec![Ok(Received::New(WebhookId(1)))]),
+        }
+    });
+    let setup = Setup::over(Harness::with(
+        |mut ports| {
+            ports.inbox = Arc::new(inbox);
+            ports
+        },
+        |builder| builder.provider(Github::default()),
+    ));
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let sent = || delivery(SECRET, "d-1", "{}");
+    let answer = setup.send(&own(&integration), sent()).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key(header::RETRY_AFTER));
+    let answer = setup.status(&own(&integration), sent()).await;
+    assert_eq!(answer, StatusCode::ACCEPTED);
+    let metrics = setup.receiver.metrics();
+    assert_eq!((metrics.unavailable, metrics.queued), (1, 1));
+    assert_eq!((metrics.batches, metrics.in_batches), (2, 2));
+}
+
+// W-WH-12
+#[tokio::test]
+async fn an_application_says_what_is_processed_in_order() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let receiver = Receiver::builder(&setup.harness.client)
+        .order_by("github".parse().unwrap(), |delivery| {
+            let body: serde_json::Value = delivery.json()?;
+            Some(body["about"].as_str()?.to_owned())
+        })
+        .build();
+    let long = "x".repeat(192);
+    for (id, body) in [
+        ("d-1", r#"{"about":"issue 7"}"#.to_owned()),
+        ("d-2", r#"{"n":2}"#.to_owned()),
+        ("d-3", format!(r#"{{"about":"{long}"}}"#)),
+        ("d-4", format!(r#"{{"about":"{long}","n":4}}"#)),
+    ] {
+        let sent = delivery(SECRET, id, &body);
+        let answer = receiver.receive(&own(&integration), sent, None).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    }
+    let rows = setup.rows().await;
+    let keys: Vec<_> = rows
+        .iter()
+        .map(|row| row.delivery.ordering_key.as_deref())
+        .collect();
+    assert_eq!(keys[..2], [Some("issue 7"), None]);
+    assert!(
+        keys[2].is_some_and(|key| key.starts_with("sha256:")),
+        "{keys:?}"
+    );
+    assert_eq!(keys[2], keys[3]);
 }

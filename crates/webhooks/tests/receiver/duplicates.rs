@@ -1,6 +1,13 @@
 //! The same delivery twice.
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use integrations_core::{client::IntegrationClient, integration::Integration};
+use integrations_encryptor::{KeyRing, RingEncryptor};
+use integrations_providers::{github::Github, webhook::Webhook};
+use integrations_testkit::harness::Harness;
+use integrations_webhooks::{Receiver, Route};
+use ring::hmac;
 
 use crate::setup::{SECRET, Setup, delivery, own};
 
@@ -84,4 +91,68 @@ async fn the_same_delivery_at_once_is_stored_once_as_itself() {
     let rows = setup.rows().await;
     let originals = rows.iter().filter(|row| row.duplicate_of.is_none());
     assert_eq!((rows.len(), originals.count()), (64, 1));
+}
+
+/// A receiver of a process with these keys, over the store of a harness.
+fn with_keys(harness: &Harness, keys: &str) -> (IntegrationClient, Receiver) {
+    let keys = RingEncryptor::new(KeyRing::parse(keys).unwrap());
+    let client = IntegrationClient::builder(harness.store.clone(), keys)
+        .transport(harness.transport.clone())
+        .provider(Github::default())
+        .provider(Webhook::default())
+        .build()
+        .unwrap();
+    let receiver = Receiver::builder(&client).build();
+    (client, receiver)
+}
+
+/// A request as Slack signs it, without an id: only its signed bytes tell it apart.
+fn slack(harness: &Harness, body: &'static str) -> Request<Bytes> {
+    let at = harness.client.ports().clock.now().timestamp();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let tag = hmac::sign(&key, format!("v0:{at}:{body}").as_bytes());
+    Request::post("/integrations/webhook/1/webhook")
+        .header("x-slack-request-timestamp", at.to_string())
+        .header("x-slack-signature", format!("v0={}", hex::encode(tag)))
+        .body(Bytes::from_static(body.as_bytes()))
+        .unwrap()
+}
+
+// The digest under any key still in the ring tells a duplicate.
+#[tokio::test]
+async fn the_same_bytes_are_a_duplicate_after_another_key_was_promoted() {
+    const OLD: &str = "old:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    const NEW: &str = "new:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let mut harness = Harness::new(Github::default());
+    let (client, before) = with_keys(&harness, &format!("{OLD},{NEW}"));
+    harness.client = client;
+    let secret = ("webhook_secret", SECRET);
+    let github = [("token", "ghp_x"), secret];
+    let metadata = [("owner", "octo"), ("repo", "hello")];
+    let github = harness.install("github", None, &github, &metadata).await;
+    let metadata = [("scheme", "slack")];
+    let other = harness.install("webhook", None, &[secret], &metadata).await;
+    let (_, promoted) = with_keys(&harness, &format!("{NEW},{OLD}"));
+    let route = |integration: &Integration| {
+        Route::integration(integration.provider.as_str(), integration.uid.to_string())
+    };
+    let sent = async |receiver: &Receiver, id: &str| {
+        let by_body = delivery(SECRET, id, "{}");
+        let by_body = receiver.receive(&route(&github), by_body, None).await;
+        let by_key = slack(&harness, r#"{"type":"event"}"#);
+        let by_key = receiver.receive(&route(&other), by_key, None).await;
+        (by_body.status(), by_key.status())
+    };
+
+    let first = (StatusCode::ACCEPTED, StatusCode::ACCEPTED);
+    let again = (StatusCode::OK, StatusCode::OK);
+    assert_eq!(sent(&before, "d-1").await, first);
+    assert_eq!(sent(&promoted, "d-2").await, again);
+    assert_eq!(sent(&before, "d-3").await, again);
+    let (_, dropped) = with_keys(&harness, NEW);
+    assert_eq!(
+        sent(&dropped, "d-4").await.0,
+        StatusCode::UNAUTHORIZED,
+        "sealed under the old key"
+    );
 }

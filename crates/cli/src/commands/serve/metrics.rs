@@ -1,7 +1,7 @@
 //! What the receiver counts, for `/metrics`.
 
-use integrations::webhooks::Receiver;
-use integrations_server::metrics::{Collect, Exposition, Kind};
+use integrations::webhooks::{Held, Receiver};
+use integrations_server::metrics::{Collect, Exposition, Family, Kind};
 
 /// The counts of a receiver.
 pub(super) struct Receipts(pub(super) Receiver);
@@ -37,20 +37,41 @@ impl Collect for Receipts {
         for (reason, count) in counts.refused {
             family.count(&[("reason", reason)], count);
         }
-        let gauges = [
-            (
-                "integrations_webhook_bytes_under_way",
-                "Bytes of bodies in memory.",
-                counts.bytes_under_way,
+        out.family(
+            Kind::Counter,
+            "integrations_webhook_batches_total",
+            "Commits that deliveries shared.",
+        )
+        .count(&[], counts.batches);
+        out.family(
+            Kind::Counter,
+            "integrations_webhook_batched_total",
+            "Deliveries in those commits.",
+        )
+        .count(&[], counts.in_batches);
+        held(
+            &mut out.family(
+                Kind::Gauge,
+                "integrations_webhook_held",
+                "What the receiver holds in memory: bytes of bodies, and deliveries that are \
+                 verified or wait to be written.",
             ),
-            (
-                "integrations_webhooks_unwritten",
-                "Deliveries that wait to be written.",
-                counts.waiting_for_writer,
+            counts.held,
+        );
+        held(
+            &mut out.family(
+                Kind::Gauge,
+                "integrations_webhook_bound",
+                "What it holds at most; what is more is answered with 429 or 503.",
             ),
-        ];
-        for (name, help, count) in gauges {
-            out.family(Kind::Gauge, name, help).count(&[], count);
-        }
+            counts.bounds,
+        );
     }
+}
+
+fn held(family: &mut Family<'_>, held: Held) {
+    family
+        .count(&[("what", "bytes")], held.bytes)
+        .count(&[("what", "unverified")], held.unverified)
+        .count(&[("what", "waiting")], held.waiting);
 }

@@ -3,7 +3,7 @@
 use integrations::{integration::Scope, wake::WakeChannel};
 use serde_json::json;
 
-use super::show::no_such_delivery;
+use super::{bulk, show::no_such_delivery};
 use crate::{
     args::ReplayArgs,
     context::Context,
@@ -13,8 +13,12 @@ use crate::{
 /// Deliveries that are queued again by one statement.
 const BATCH: u32 = 1_000;
 
-/// Queues deliveries again, all or, where one is not there, none.
-pub(crate) async fn replay(context: &Context, args: &ReplayArgs) -> Outcome {
+/// Queues deliveries again: what a filter selects, or those named, all or, where one is not there,
+/// none.
+pub(crate) async fn replay(context: &Context, args: ReplayArgs) -> Outcome {
+    if !args.bulk.filter.is_empty() {
+        return bulk::replay(context, args.bulk).await;
+    }
     let ports = context.ports().await?;
     let now = ports.clock.now();
     for id in &args.ids {

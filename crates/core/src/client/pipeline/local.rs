@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,7 +31,10 @@ const UNUSED: Duration = Duration::from_mins(1);
 
 /// The integrations this process has called.
 #[derive(Default)]
-pub(in crate::client) struct Locals(Mutex<Known>);
+pub(in crate::client) struct Locals {
+    known: Mutex<Known>,
+    changes: AtomicU64,
+}
 
 #[derive(Default)]
 struct Known {
@@ -67,7 +73,7 @@ struct Closed {
 
 impl Locals {
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is remembered of an integration.
@@ -112,6 +118,12 @@ impl Locals {
         });
     }
 
+    /// Forgets what was read of an integration, because its row was changed.
+    pub(in crate::client) fn changed(&self, id: IntegrationId) {
+        self.changes.fetch_add(1, Ordering::Release);
+        self.forget(id);
+    }
+
     /// Takes what was admitted in advance and not used, of all integrations.
     pub(in crate::client) fn take_rests(&self) -> Vec<GateReturn> {
         let known = self.known();
@@ -120,12 +132,17 @@ impl Locals {
         known.by_id.iter().flat_map(rests).collect()
     }
 
-    /// Forgets what was read of an integration, because it was changed.
+    /// Forgets what was read of an integration, because something about it was changed.
     pub(in crate::client) fn forget(&self, id: IntegrationId) {
         let local = self.known().by_id.get(&id).cloned();
         if let Some(local) = local {
             local.forget();
         }
+    }
+
+    /// How often this process changed the row of an integration.
+    pub(in crate::client) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 }
 

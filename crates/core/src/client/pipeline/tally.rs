@@ -34,11 +34,12 @@ impl Tally {
             };
         }
         let can_wait = match (found.verdict, found.policy.strategy, found.probe) {
-            (_, _, Some(_)) | (CircuitVerdict::Outage, ..) => false,
-            (CircuitVerdict::Unknown, ..) => return None,
             // A success ends a row of outages, whoever met them.
-            (CircuitVerdict::Success, CircuitStrategy::Count { .. }, None) => false,
-            (CircuitVerdict::Reachable, CircuitStrategy::Count { .. }, None) => return None,
+            (_, _, Some(_))
+            | (CircuitVerdict::Outage, ..)
+            | (CircuitVerdict::Success, CircuitStrategy::Count { .. }, None) => false,
+            (CircuitVerdict::Unknown, ..)
+            | (CircuitVerdict::Reachable, CircuitStrategy::Count { .. }, None) => return None,
             (
                 CircuitVerdict::Success | CircuitVerdict::Reachable,
                 CircuitStrategy::Rate { .. },

@@ -208,6 +208,11 @@ impl Line {
         state.counts.refused += refused as u64;
     }
 
+    /// Somebody was told that an outcome is not on record.
+    pub(super) fn unrecorded(&self) {
+        self.lock().counts.unrecorded += 1;
+    }
+
     /// The store panicked over a batch of so many.
     pub(super) fn gave_up(&self, entries: usize) {
         let mut state = self.lock();

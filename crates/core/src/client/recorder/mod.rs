@@ -82,6 +82,8 @@ pub struct LogCounts {
     pub written: u64,
     /// Commits that took.
     pub batches: u64,
+    /// Outcomes whose callers were told that they are not on record. Kept ones may be later.
+    pub unrecorded: u64,
     /// Outcomes the store refused; each was refused alone.
     pub refused: u64,
     /// Outcomes given up because too many were kept, or the store panicked over them.

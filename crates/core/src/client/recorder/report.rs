@@ -51,10 +51,9 @@ impl Reporter {
                 "the key of a call was decided about by somebody else while it was under way"
             );
         }
-        let changed = recorded.health.is_some()
-            || recorded.circuit.is_some()
-            || recorded.authorization_changed;
-        if changed {
+        if recorded.health.is_some() {
+            self.locals.changed(attempt.integration_id);
+        } else if recorded.circuit.is_some() || recorded.authorization_changed {
             self.locals.forget(attempt.integration_id);
         }
         if !self.events.has_sinks() {

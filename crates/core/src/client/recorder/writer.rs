@@ -153,12 +153,14 @@ impl Inner {
 
     /// Keeps an outcome that came while the store is away, and says so.
     pub(super) fn turn_away(&self, left: Left, reason: &str) {
+        self.line.unrecorded();
         self.reporter.unrecorded(&left, reason);
         self.keep(left);
     }
 
     fn answer(&self, left: &Left, waiter: Option<Waiter>, answer: Result<Recorded, String>) {
         let answer = answer.map_err(|reason| {
+            self.line.unrecorded();
             self.reporter.unrecorded(left, &reason);
             Unrecorded { reason }
         });

@@ -14,7 +14,7 @@ use crate::row::Row;
 macro_rules! integration_columns {
     () => {
         "id, uid, provider, name, owner_type, owner_id, owner_key, credentials, \
-         credentials_generation, metadata, is_active, health_status, consecutive_failures, \
+         credentials_generation, metadata, is_active, parks_webhooks, health_status, consecutive_failures, \
          last_error_at, authorization_status, last_synced_at, next_sync_at, \
          sync_interval_minutes, sync_cursor, consecutive_sync_failures, sync_fence, \
          sync_lease_holder, sync_lease_until, sync_stale_at, circuit_override, \
@@ -39,6 +39,7 @@ pub(super) fn integration(row: &Row) -> Result<Integration, StoreError> {
         credentials_generation: row.get("credentials_generation")?,
         metadata: row.get("metadata")?,
         is_active: row.get("is_active")?,
+        parks_webhooks: row.get("parks_webhooks")?,
         health: HealthState {
             status: row.get::<String>("health_status")?.into(),
             consecutive_failures: row.get("consecutive_failures")?,
