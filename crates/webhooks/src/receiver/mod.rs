@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_to_be_written_keeps_its_room_whoever_goes_away() {
+    async fn a_body_has_its_room_back_once_it_is_written() {
         let harness = Harness::new(Github::default());
         let receiver = Receiver::builder(&harness.client).build();
         let credentials = [("token", "ghp_x"), ("webhook_secret", "s")];
@@ -403,14 +403,8 @@ mod tests {
             .header("x-hub-signature-256", format!("sha256={tag}"))
             .body(Bytes::from_static(b"{}"))
             .unwrap();
-        {
-            let mut sent = std::pin::pin!(receiver.receive(&route, request, None));
-            // The writer's task has had no turn yet.
-            assert!(futures::poll!(&mut sent).is_pending());
-            assert_eq!(receiver.metrics().held.waiting, 1);
-        }
-        assert_eq!(receiver.metrics().held.bytes, 2);
-        receiver.shutdown().await;
+        let answer = receiver.receive(&route, request, None).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
         assert_eq!(receiver.metrics().held.bytes, 0);
         assert_eq!(receiver.metrics().in_batches, 1);
     }
