@@ -20,7 +20,7 @@ pub(crate) use self::{
     },
     serve::ServeArgs,
     values::{Pair, Related, SecretPair, SecretSource, duration},
-    webhooks::{BulkArgs, Condition, ReplayArgs, WebhooksArgs, WebhooksCommand},
+    webhooks::{BulkArgs, Condition, ReplayArgs, WebhookListArgs, WebhooksCommand},
     work::{AdvanceCursorArgs, ItemsCommand, ItemsListArgs, PruneArgs, SyncArgs, WorkerArgs},
 };
 

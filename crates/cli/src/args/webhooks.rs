@@ -16,6 +16,12 @@ use super::values;
 pub(crate) struct WebhooksArgs {
     #[command(subcommand)]
     pub(crate) command: Option<WebhooksCommand>,
+    #[command(flatten)]
+    pub(crate) list: WebhookListArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct WebhookListArgs {
     /// Of this integration
     #[arg(long, value_name = "ID")]
     pub(crate) integration: Option<IntegrationRef>,
@@ -35,6 +41,8 @@ pub(crate) struct WebhooksArgs {
 
 #[derive(Subcommand)]
 pub(crate) enum WebhooksCommand {
+    /// Deliveries, as without a subcommand
+    List(WebhookListArgs),
     /// Everything about one delivery, its body as it came
     Show {
         /// Its number

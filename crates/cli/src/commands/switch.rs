@@ -3,7 +3,7 @@
 
 use integrations::integration::{IntegrationChange, IntegrationRef, Scope};
 
-use super::view;
+use super::{view, webhooks};
 use crate::{
     args::DisableArgs,
     context::{self, Context, no_such_integration},
@@ -18,7 +18,10 @@ pub(super) async fn enable(context: &Context, id: IntegrationRef) -> Outcome {
         reset_health: true,
         ..IntegrationChange::default()
     };
-    apply(context, id, &change).await
+    let done = apply(context, id, &change).await?;
+    // What came while it was paused need not wait until somebody looks.
+    webhooks::requeue(&context.ports().await?).await?;
+    Ok(done)
 }
 
 /// Switches it off; its webhooks too, or they are parked.

@@ -17,13 +17,13 @@ use super::{
     view,
 };
 use crate::{
-    args::WebhooksArgs,
+    args::WebhookListArgs,
     context::{self, Context},
     exit::{Exit, Outcome},
     output::{Row, table::Column},
 };
 
-pub(super) use replay::{recover, replay};
+pub(super) use replay::{recover, replay, requeue};
 pub(super) use show::show;
 
 pub(super) const COLUMNS: [Column; 8] = [
@@ -44,7 +44,7 @@ const FOLLOWED: Followed<Webhook> = Followed {
 };
 
 /// The newest deliveries first.
-pub(super) async fn list(context: &Context, args: WebhooksArgs) -> Outcome {
+pub(super) async fn list(context: &Context, args: WebhookListArgs) -> Outcome {
     let ports = context.ports().await?;
     let integration_id = match args.integration {
         Some(id) => Some(context::integration(&ports, id).await?.id),

@@ -40,6 +40,9 @@ struct WebhookLine<'a> {
     provider: &'a str,
     event_type: Option<&'a str>,
     delivery_id: Option<&'a str>,
+    /// Only of one that somebody had processed again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replay: bool,
     payload: Content<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_encoding: Option<&'static str>,
@@ -106,10 +109,13 @@ impl Message {
             provider: delivery.provider().as_str(),
             event_type: delivery.event_type(),
             delivery_id: delivery.delivery_id(),
+            replay: delivery.is_replay(),
             payload_encoding: content.encoding(),
             payload: content,
         };
-        Self::new(format!("webhook-{}", delivery.id()), &line)
+        // Whoever drops what comes twice is to take a replay.
+        let replay = if delivery.is_replay() { "-replay" } else { "" };
+        Self::new(format!("webhook-{}{replay}", delivery.id()), &line)
     }
 
     fn new(id: String, line: &impl Serialize) -> Self {

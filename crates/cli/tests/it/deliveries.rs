@@ -114,7 +114,6 @@ pub(crate) async fn paused(kind: Kind) {
     let enabled = world.run(&["enable", &id]).ok().json();
     let shown = (&enabled["active"], &enabled["parks_webhooks"]);
     assert_eq!(shown, (&json!("on"), &json!(false)));
-    world.run(&["webhooks", "recover"]).ok();
     world.processed(1);
     let (code, _) = serving.stop();
     assert_eq!((code, world.lines("out.ndjson").len()), (0, 1));

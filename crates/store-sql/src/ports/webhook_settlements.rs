@@ -27,12 +27,15 @@ impl<B: Backend> SqlStore<B> {
         settlements: &[WebhookSettlement],
     ) -> Result<Vec<WebhookSettled>, SqlError> {
         const SETTLE: Template = Template::each(
+            // One row after the other, in the order of the list, which is that of ids: a join would
+            // be planned for as few that wait as there were when somebody last counted.
             "WITH held AS (SELECT w.id, e.status, e.error, e.available_at, e.processed_at, \
-             e.uncounted, e.now FROM {webhooks} AS w JOIN jsonb_to_recordset($1) AS e (id bigint, \
+             e.uncounted, e.now FROM jsonb_to_recordset($1) AS e (id bigint, \
              token text, status text, error text, available_at timestamptz, \
              processed_at timestamptz, uncounted smallint, now timestamptz) \
-             ON w.id = e.id AND w.lease_token = e.token \
-             WHERE w.status IN ('pending', 'processing') ORDER BY w.id FOR UPDATE OF w) \
+             CROSS JOIN LATERAL (SELECT t.id FROM {webhooks} AS t WHERE t.id = e.id \
+             AND t.lease_token = e.token AND t.status IN ('pending', 'processing') \
+             FOR UPDATE) AS w) \
              UPDATE {webhooks} AS w SET status = held.status, error = held.error, \
              available_at = coalesce(held.available_at, w.available_at), \
              processed_at = held.processed_at, \

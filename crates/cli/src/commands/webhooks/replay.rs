@@ -1,6 +1,10 @@
 //! `webhooks replay` and `webhooks recover`
 
-use integrations::{integration::Scope, wake::WakeChannel};
+use integrations::{
+    integration::Scope,
+    store::{Ports, StoreError},
+    wake::WakeChannel,
+};
 use serde_json::json;
 
 use super::{bulk, show::no_such_delivery};
@@ -47,20 +51,23 @@ pub(crate) async fn replay(context: &Context, args: ReplayArgs) -> Outcome {
 
 /// Queues what was parked or abandoned.
 pub(crate) async fn recover(context: &Context) -> Outcome {
-    let ports = context.ports().await?;
-    let mut recovered = 0;
-    loop {
-        let now = ports.clock.now();
-        let batch = ports.inbox.recover(now, BATCH).await?;
-        recovered += batch;
-        if batch < u64::from(BATCH) {
-            break;
-        }
-    }
-    ports.wake.ring(WakeChannel::Webhooks);
+    let recovered = requeue(&context.ports().await?).await?;
     let json = json!({ "recovered": recovered });
     context
         .output
         .record(&[("recovered", recovered.to_string())], &json)?;
     Ok(Exit::Done)
+}
+
+/// Queues what was parked or abandoned; how much that is.
+pub(crate) async fn requeue(ports: &Ports) -> Result<u64, StoreError> {
+    let mut recovered = 0;
+    loop {
+        let batch = ports.inbox.recover(ports.clock.now(), BATCH).await?;
+        recovered += batch;
+        if batch < u64::from(BATCH) {
+            ports.wake.ring(WakeChannel::Webhooks);
+            return Ok(recovered);
+        }
+    }
 }
