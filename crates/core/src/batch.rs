@@ -42,7 +42,8 @@ pub enum NotWritten {
 /// A caller who is alone writes by himself. Those who come meanwhile wait, and are written together:
 /// a task takes whatever waits, writes it, answers all, and takes what came in the meantime. Nothing
 /// is ever delayed for the sake of a larger batch. The queue is bounded, and a caller who goes away
-/// does not take the others' batch along.
+/// does not take the others' batch along. A write that began is to be polled to its end or dropped:
+/// one that is neither keeps the writer.
 pub struct SharedWrites<T, R> {
     queue: mpsc::Sender<Waiting<T, R>>,
     pen: Arc<Pen<T, R>>,

@@ -70,13 +70,14 @@ pub(crate) struct Single<C> {
 #[async_trait]
 impl<C: Held + DerefMut<Target = PgConnection> + Send> Session for Single<C> {
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, SqlError> {
-        self.connection.begins();
         let rows = if self.wrapped {
+            self.connection.begins_transaction();
             let mut transaction = self.connection.begin().await.map_err(sorted)?;
             let rows = query(&mut transaction, statement, self.prepared).await?;
             transaction.commit().await.map_err(sorted)?;
             rows
         } else {
+            self.connection.begins();
             query(&mut self.connection, statement, self.prepared).await?
         };
         self.connection.ended();
@@ -84,13 +85,14 @@ impl<C: Held + DerefMut<Target = PgConnection> + Send> Session for Single<C> {
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<u64, SqlError> {
-        self.connection.begins();
         let changed = if self.wrapped {
+            self.connection.begins_transaction();
             let mut transaction = self.connection.begin().await.map_err(sorted)?;
             let changed = execute(&mut transaction, statement, self.prepared).await?;
             transaction.commit().await.map_err(sorted)?;
             changed
         } else {
+            self.connection.begins();
             execute(&mut self.connection, statement, self.prepared).await?
         };
         self.connection.ended();
@@ -126,7 +128,7 @@ impl<C: Held + DerefMut<Target = PgConnection>> InTransaction<C> {
         begin: impl SqlSafeStr,
     ) -> Result<Self, SqlError> {
         let begin = (!connection.is_in_transaction()).then(|| begin.into_sql_str());
-        connection.begins();
+        connection.begins_transaction();
         Transactions::begin(&mut connection, begin)
             .await
             .map_err(sorted)?;

@@ -3,7 +3,8 @@
 //! A pool tests each connection that comes back, on a task of its own: a round trip per use, during
 //! which the connection is nobody's. A connection that was left between two statements, in no
 //! transaction, needs no test. It is kept here for whoever comes next, unless somebody waits for
-//! the pool, and goes back once a minute, so that the pool's rules about its age hold.
+//! the pool, and goes back at its first use after a minute, so that the pool's rules about its age
+//! hold.
 
 use std::{
     fmt,
@@ -27,6 +28,10 @@ const AWAY: Duration = Duration::from_mins(1);
 pub trait Held {
     /// A statement begins: until it [ended well](Self::ended), nobody knows where it stands.
     fn begins(&mut self) {}
+
+    /// A transaction begins. Where that does not [end well](Self::ended), the server may have begun
+    /// it, and taken its locks, while the driver knows of none and rolls nothing back.
+    fn begins_transaction(&mut self) {}
 
     /// What began ended well.
     fn ended(&mut self) {}
@@ -112,6 +117,7 @@ impl<DB: Database> AtHand<DB> {
             away: Some(away),
             shelf: self.shelf.clone(),
             is_clean: true,
+            may_have_begun: false,
         })
     }
 
@@ -174,6 +180,8 @@ pub struct Taken<DB: Database> {
     shelf: Option<Arc<Shelf<DB>>>,
     /// Whether no statement is under way, and none failed.
     is_clean: bool,
+    /// Whether it may be in a transaction that the driver does not know of.
+    may_have_begun: bool,
 }
 
 impl<DB: Database> fmt::Debug for Taken<DB> {
@@ -187,8 +195,14 @@ impl<DB: Database> Held for Taken<DB> {
         self.is_clean = false;
     }
 
+    fn begins_transaction(&mut self) {
+        self.is_clean = false;
+        self.may_have_begun = true;
+    }
+
     fn ended(&mut self) {
         self.is_clean = true;
+        self.may_have_begun = false;
     }
 }
 
@@ -210,7 +224,15 @@ impl<DB: Database> DerefMut for Taken<DB> {
 
 impl<DB: Database> Drop for Taken<DB> {
     fn drop(&mut self) {
-        let (Some(away), Some(home)) = (self.away.take(), &self.shelf) else {
+        let Some(away) = self.away.take() else {
+            return;
+        };
+        if self.may_have_begun {
+            // Closing it ends what the server may have begun; a pool would hand that on.
+            drop(away.connection.detach());
+            return;
+        }
+        let Some(home) = &self.shelf else {
             return;
         };
         if self.is_clean && !away.connection.is_in_transaction() {

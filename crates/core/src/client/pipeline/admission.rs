@@ -269,7 +269,11 @@ impl Shared {
         let Ok(token) = self.keys.entropy.uid() else {
             return answer_all(waiters, &Denied::Entropy);
         };
-        let (ahead, rests) = local.memory().ahead.ask(id, line, now, read_at);
+        let (ahead, rests, distrusted) = {
+            let mut memory = local.memory();
+            let (ahead, rests) = memory.ahead.ask(id, line, now, read_at);
+            (ahead, rests, memory.ahead.distrusted())
+        };
         self.give_back(&rests).await;
         let request = AdmitRequest {
             integration_id: id,
@@ -321,7 +325,7 @@ impl Shared {
                     given: permits,
                     left: permits.saturating_sub(u32::try_from(now_served).unwrap_or(u32::MAX)),
                 };
-                local.memory().ahead.keep(block);
+                local.memory().ahead.keep(block, distrusted);
                 waiters
             }
             Admission::Limited { retry_at, budget } => {

@@ -3,7 +3,7 @@
 //! While one caller follows the other, each admission takes about twice as many permits as the one
 //! before, as far as the gate gives them, and the next callers need no round trip. They are good
 //! for as long as a closed circuit is believed, and no longer than the window they were taken from.
-//! What is left then goes back.
+//! What is left then goes back with the integration's next admission, or as the client shuts down.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,11 @@ const MOST: u32 = 512;
 
 /// What the last admissions gave, one of each line of callers.
 #[derive(Default)]
-pub(super) struct Ahead(Vec<Block>);
+pub(super) struct Ahead {
+    blocks: Vec<Block>,
+    /// How often this process learned better.
+    distrusted: u64,
+}
 
 /// What an admission gave.
 pub(super) struct Block {
@@ -63,7 +67,7 @@ impl Ahead {
         now: DateTime<Utc>,
         read_now: Duration,
     ) -> Option<&Block> {
-        let block = self.0.iter_mut().find(|block| block.line == *line)?;
+        let block = self.blocks.iter_mut().find(|block| block.line == *line)?;
         if block.left == 0 || !block.is_good(now, read_now) {
             return None;
         }
@@ -82,7 +86,7 @@ impl Ahead {
     ) -> (u32, Vec<GateReturn>) {
         let mut ahead = 0;
         let mut rests = Vec::new();
-        self.0.retain(|block| {
+        self.blocks.retain(|block| {
             let is_good = block.is_good(now, read_now);
             let is_own = block.line == *line;
             if is_good && is_own && block.left == 0 {
@@ -97,23 +101,33 @@ impl Ahead {
         (ahead, rests)
     }
 
-    /// Keeps what an admission gave.
-    pub(super) fn keep(&mut self, block: Block) {
+    /// How often this process learned better so far, for [`keep`](Self::keep).
+    pub(super) const fn distrusted(&self) -> u64 {
+        self.distrusted
+    }
+
+    /// Keeps what an admission gave; for nobody, where this process learned better since it was
+    /// asked for.
+    pub(super) fn keep(&mut self, mut block: Block, distrusted: u64) {
+        if distrusted != self.distrusted {
+            block.read_at = None;
+        }
         if !block.budgets.is_empty() {
-            self.0.push(block);
+            self.blocks.push(block);
         }
     }
 
     /// Gives nobody any more of them.
     pub(super) fn distrust(&mut self) {
-        for block in &mut self.0 {
+        self.distrusted += 1;
+        for block in &mut self.blocks {
             block.read_at = None;
         }
     }
 
     /// Takes all that is left.
     pub(super) fn take_rests(&mut self, id: IntegrationId) -> Vec<GateReturn> {
-        self.0
+        self.blocks
             .drain(..)
             .filter_map(|block| block.rest(id))
             .collect()

@@ -179,5 +179,7 @@ impl Shared {
         if let Err(error) = self.ports.gate.suppress(&suppression).await {
             tracing::warn!(%error, "a pause the other side asked for could not be shared");
         }
+        // What was admitted while it was shared may not know of it.
+        self.locals.forget(id);
     }
 }

@@ -3,7 +3,8 @@
 //! An attempt that was answered moves no closed circuit; it only weighs against outages to come. So
 //! at most one such attempt a second is told of with its row. The others are counted here and go
 //! with the next attempt that is told of, an outage at the latest: no outage is ever judged without
-//! the answers this process had before it. Those of the last second are lost with the process.
+//! the answers this process had before it in the same window. Those that were not told of are lost
+//! with the process.
 
 use std::time::Duration;
 
@@ -26,8 +27,11 @@ impl Tally {
         if !found.policy.enabled {
             return None;
         }
-        if found.epoch != self.epoch {
-            // An epoch that is over counts nothing any more.
+        if found.epoch < self.epoch {
+            // An epoch that is over counts nothing any more, and takes nothing from the present one.
+            return Some(found);
+        }
+        if found.epoch > self.epoch {
             *self = Self {
                 epoch: found.epoch,
                 ..Self::default()
@@ -50,6 +54,16 @@ impl Tally {
         if can_wait && self.told_at.is_some_and(was_told) {
             self.answered = self.answered.saturating_add(1);
             return None;
+        }
+        // All were within a second of when the circuit was last told; another window is not theirs.
+        let is_over = |window| {
+            self.told_at
+                .is_some_and(|at| now.saturating_sub(at) >= window)
+        };
+        if let CircuitStrategy::Rate { window, .. } = found.policy.strategy
+            && is_over(window)
+        {
+            self.answered = 0;
         }
         self.told_at = Some(now);
         Some(CircuitOutcome {
@@ -130,5 +144,26 @@ mod tests {
             ..found(CircuitVerdict::Outage)
         };
         assert_eq!(tally.tell(later, ms(2)), Some(later));
+        // One that comes late takes nothing from those of the present epoch.
+        let answer = CircuitOutcome {
+            verdict: CircuitVerdict::Success,
+            ..later
+        };
+        assert_eq!(tally.tell(answer, ms(3)), None);
+        let late = found(CircuitVerdict::Success);
+        assert_eq!(tally.tell(late, ms(4)), Some(late));
+        let told = tally.tell(later, ms(5)).unwrap();
+        assert_eq!(told.answered_before, 1);
+    }
+
+    // CB-07
+    #[test]
+    fn answers_of_a_window_that_is_over_do_not_weigh_against_an_outage() {
+        let mut tally = Tally::default();
+        for at in 0..500 {
+            tally.tell(found(CircuitVerdict::Success), ms(at));
+        }
+        let outage = found(CircuitVerdict::Outage);
+        assert_eq!(tally.tell(outage, ms(3_600_000)), Some(outage));
     }
 }
