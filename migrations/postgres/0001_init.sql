@@ -202,8 +202,10 @@ create index {{prefix}}_sync_items_batch_idx on {{prefix}}_sync_items (batch_id,
 -- would else take the one on states, and with it all that waits.
 create index {{prefix}}_sync_items_claim_idx
     on {{prefix}}_sync_items (integration_id, available_at, id) where completed_at is null;
--- The unresolved versions of a record: claims pass over those that must wait for another.
-create index {{prefix}}_sync_items_record_idx on {{prefix}}_sync_items (integration_id, external_id)
+-- The unresolved versions of a record: claims pass over those that must wait for another. By an
+-- expression, so that no index on the plain column is taken in its stead while the table is small.
+create index {{prefix}}_sync_items_record_idx
+    on {{prefix}}_sync_items (coalesce(integration_id, 0), external_id)
     where external_id is not null and status not in ('success', 'skipped');
 
 create table {{prefix}}_sync_runs (

@@ -12,7 +12,7 @@ use integrations_store_sql::{
     Backend, Dialect, OwnCommit, Session, SqlError,
     adapter::{Adapter, OpenError, Pooled},
     at_hand::{AtHand, Held as _},
-    backend::NumberLock,
+    backend::{NumberLock, Plans},
     clock::DatabaseClock,
     migration::Migration,
 };
@@ -144,9 +144,13 @@ impl Backend for PgBackend {
         self.transaction(&self.pool, BEGIN).await
     }
 
-    async fn begin_batch(&self, locks: &[NumberLock]) -> Result<Box<dyn Session + '_>, SqlError> {
+    async fn begin_batch(
+        &self,
+        plans: Plans,
+        locks: &[NumberLock],
+    ) -> Result<Box<dyn Session + '_>, SqlError> {
         // Nothing in it but numbers and text of our own.
-        self.transaction(&self.pool, AssertSqlSafe(batch(locks)))
+        self.transaction(&self.pool, AssertSqlSafe(batch(plans, locks)))
             .await
     }
 }

@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 use integrations_core::store::{StoreError, StoreErrorKind};
-use integrations_store_sql::{Backend, Dialect, Session, SqlError, backend::NumberLock};
+use integrations_store_sql::{
+    Backend, Dialect, Session, SqlError,
+    backend::{NumberLock, Plans},
+};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
@@ -64,7 +67,11 @@ impl Backend for PgLent<'_> {
     }
 
     /// The settings of the transaction are its owner's.
-    async fn begin_batch(&self, locks: &[NumberLock]) -> Result<Box<dyn Session + '_>, SqlError> {
+    async fn begin_batch(
+        &self,
+        _plans: Plans,
+        locks: &[NumberLock],
+    ) -> Result<Box<dyn Session + '_>, SqlError> {
         let mut session = self.begin().await?;
         for lock in locks {
             session.script(&lock_text(*lock)).await?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use integrations_store_sql::{
     SqlError,
     at_hand::Held,
-    backend::{NumberLock, Session},
+    backend::{NumberLock, Plans, Session},
     row::Row,
     statement::Statement,
 };
@@ -39,11 +39,20 @@ pub(crate) enum Prepared {
 
 /// The text that begins a transaction for statements over lists of rows.
 ///
-/// The server makes the plans of its statements each time: a kept plan knows neither how long its
-/// lists are nor how large a table has become since, and made while that was small, it reads all of
-/// it. The locks come along, and save a round trip.
-pub(crate) fn batch(locks: &[NumberLock]) -> String {
-    let mut sql = format!("{BEGIN}; SET LOCAL plan_cache_mode = force_custom_plan");
+/// A plan the server keeps knows neither how long its lists are nor how large a table has become
+/// since. So it is made each time, or without whatever pays only on a small table. The locks come
+/// along, and save a round trip.
+pub(crate) fn batch(plans: Plans, locks: &[NumberLock]) -> String {
+    let settings = match plans {
+        Plans::Fresh => "SET LOCAL plan_cache_mode = force_custom_plan",
+        Plans::ByKey => {
+            "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; \
+             SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
+             SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off; \
+             SET LOCAL enable_sort = off"
+        }
+    };
+    let mut sql = format!("{BEGIN}; {settings}");
     for lock in locks {
         sql.push_str("; ");
         sql.push_str(&lock_text(*lock));

@@ -50,6 +50,17 @@ pub struct NumberLock {
     pub shared: bool,
 }
 
+/// How the statements of a transaction over lists of rows are planned, where the database would
+/// else keep a plan it made while a table was small, and read all of it ever after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plans {
+    /// Anew each time, for the values they run with.
+    Fresh,
+    /// Once: rows are looked up one by one, or read in order, in an index, however large or small
+    /// its table. For statements whose conditions, or order, only one index serves.
+    ByKey,
+}
+
 /// Where sessions come from.
 ///
 /// A backend over a pool commits on its own. One over a caller's connection works inside the
@@ -80,15 +91,17 @@ pub trait Backend: Send + Sync {
     /// Returns a [`SqlError`] when there is none to be had.
     async fn begin(&self) -> Result<Box<dyn Session + '_>, SqlError>;
 
-    /// A transaction as of [`begin`](Self::begin) for statements over lists of rows. Each is
-    /// planned for the values it runs with, where the database would else keep a plan it made
-    /// while a table was small. It has `locks` before its first statement sees anything: what was
-    /// done under them is then visible.
+    /// A transaction as of [`begin`](Self::begin) for statements over lists of rows. It has
+    /// `locks` before its first statement sees anything: what was done under them is then visible.
     ///
     /// # Errors
     ///
     /// Returns a [`SqlError`] when there is none to be had.
-    async fn begin_batch(&self, locks: &[NumberLock]) -> Result<Box<dyn Session + '_>, SqlError>;
+    async fn begin_batch(
+        &self,
+        plans: Plans,
+        locks: &[NumberLock],
+    ) -> Result<Box<dyn Session + '_>, SqlError>;
 }
 
 /// A [`Backend`] whose transactions are its own: what it commits stays, whatever a caller's

@@ -8,7 +8,7 @@ use integrations_store_sql::{
     Backend, Dialect, OwnCommit, Session, SqlError,
     adapter::{Adapter, OpenError, Pooled},
     at_hand::AtHand,
-    backend::NumberLock,
+    backend::{NumberLock, Plans},
     clock::SystemClock,
     migration::Migration,
 };
@@ -61,7 +61,11 @@ impl Backend for SqliteBackend {
         Ok(Box::new(InTransaction::begin(connection).await?))
     }
 
-    async fn begin_batch(&self, _locks: &[NumberLock]) -> Result<Box<dyn Session + '_>, SqlError> {
+    async fn begin_batch(
+        &self,
+        _plans: Plans,
+        _locks: &[NumberLock],
+    ) -> Result<Box<dyn Session + '_>, SqlError> {
         self.begin().await
     }
 }

@@ -7,7 +7,10 @@ use std::sync::{
 
 use async_trait::async_trait;
 use integrations_core::store::{StoreError, StoreErrorKind};
-use integrations_store_sql::{Backend, Dialect, Session, SqlError, backend::NumberLock};
+use integrations_store_sql::{
+    Backend, Dialect, Session, SqlError,
+    backend::{NumberLock, Plans},
+};
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
@@ -90,7 +93,11 @@ impl Backend for SqliteLent<'_> {
         Ok(Box::new(InTransaction::begin(self.lock().await?).await?))
     }
 
-    async fn begin_batch(&self, _locks: &[NumberLock]) -> Result<Box<dyn Session + '_>, SqlError> {
+    async fn begin_batch(
+        &self,
+        _plans: Plans,
+        _locks: &[NumberLock],
+    ) -> Result<Box<dyn Session + '_>, SqlError> {
         self.begin().await
     }
 }

@@ -21,6 +21,8 @@ use integrations::{
     value::{ExternalId, HolderName, IntegrationName, ItemKind, ProviderKey, StreamName},
 };
 
+use tokio::sync::Notify;
+
 use crate::{Size, database::Database};
 
 /// Items of a page.
@@ -34,6 +36,8 @@ pub(crate) struct Bench {
     run: SyncRunId,
     fence: i64,
     next: AtomicUsize,
+    /// Rings as a page is added.
+    bell: Arc<Notify>,
 }
 
 fn uid() -> Uid {
@@ -114,6 +118,7 @@ impl Bench {
             run: run.id,
             fence,
             next: AtomicUsize::new(0),
+            bell: Arc::default(),
         }
     }
 
@@ -129,6 +134,7 @@ impl Bench {
         };
         let added = self.store.add_items(&page).await.expect("a page");
         assert!(matches!(added, PageAdded::Done { .. }));
+        self.bell.notify_waiters();
     }
 
     /// Stores so many items, page by page.
@@ -183,13 +189,16 @@ impl Bench {
         (0..self.size.workers)
             .map(|_| {
                 let (store, settled) = (Arc::clone(&self.store), Arc::clone(settled));
+                let bell = Arc::clone(&self.bell);
                 let batch = u32::try_from(self.size.batch).unwrap();
                 tokio::spawn(async move {
                     while settled.load(Ordering::Relaxed) < items {
                         let done = work(&*store, batch).await;
                         settled.fetch_add(done, Ordering::Relaxed);
                         if done == 0 {
-                            tokio::time::sleep(Duration::from_millis(1)).await;
+                            // As workers wait: until it rings, or for a while.
+                            let rung = bell.notified();
+                            let _ = tokio::time::timeout(Duration::from_millis(20), rung).await;
                         }
                     }
                 })

@@ -19,7 +19,7 @@ use super::{
     payload::hex,
 };
 use crate::{
-    backend::{NumberLock, OwnCommit, Session},
+    backend::{NumberLock, OwnCommit, Plans, Session},
     dialect::time_text,
     error::{SqlError, SqlErrorKind},
     row::Row,
@@ -138,7 +138,7 @@ impl<B: OwnCommit> SqlStore<B> {
         deliveries: &[&NewWebhook],
     ) -> Result<bool, SqlError> {
         let locks = digest_locks(deliveries);
-        let mut session = self.backend.begin_batch(&locks).await?;
+        let mut session = self.backend.begin_batch(Plans::Fresh, &locks).await?;
         let others = deliveries.iter().copied().filter(|new| has_other_keys(new));
         let firsts = Firsts {
             by_key: self.find_keys(&mut *session, others).await?,
@@ -186,7 +186,7 @@ impl<B: OwnCommit> SqlStore<B> {
     ) -> Result<Vec<Received>, SqlError> {
         let deliveries: Vec<&NewWebhook> = entries.iter().map(|(_, new)| *new).collect();
         let locks = digest_locks(&deliveries);
-        let mut session = self.backend.begin_batch(&locks).await?;
+        let mut session = self.backend.begin_batch(Plans::Fresh, &locks).await?;
         let mut firsts = self.find_firsts(&mut *session, &deliveries).await?;
         let (mut originals, mut duplicates) = (Vec::new(), Vec::new());
         for (id, new) in entries.iter().copied() {

@@ -15,7 +15,7 @@ use super::{
     sync_rows::{self, item_columns},
 };
 use crate::{
-    backend::{NumberLock, OwnCommit, Session},
+    backend::{NumberLock, OwnCommit, Plans, Session},
     dialect::Dialect,
     error::SqlError,
     row::Row,
@@ -39,13 +39,13 @@ macro_rules! due {
 }
 
 /// Whether `t` waits for no other version of its record. `OFFSET 0` keeps the planner from reading
-/// all versions there are at once; that nothing says `completed_at IS NULL`, from reading all that
-/// is unfinished for each of them, which looks cheap while nobody has counted the table.
+/// all versions there are at once.
 macro_rules! first_of_record {
     ($now:literal) => {
         concat!(
             "(t.external_id IS NULL OR NOT EXISTS (SELECT 1 FROM {sync_items} AS o \
-             WHERE o.integration_id = t.integration_id AND o.external_id = t.external_id \
+             WHERE coalesce(o.integration_id, 0) = t.integration_id \
+             AND o.external_id = t.external_id \
              AND o.status NOT IN ('success', 'skipped') AND coalesce(o.status, '') <> 'failed' \
              AND o.stream = t.stream AND o.event_class = t.event_class AND o.id <> t.id \
              AND (o.lease_until > ",
@@ -56,21 +56,34 @@ macro_rules! first_of_record {
     };
 }
 
+/// Whether the integration of this id lets its items be claimed.
+macro_rules! is_open {
+    ($id:literal) => {
+        concat!(
+            "(SELECT i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled' \
+             FROM {integrations} AS i WHERE i.id = ",
+            $id,
+            ")"
+        )
+    };
+}
+
 /// The integrations with items for a claim behind `$1`, going round: a walk from one to the next by
 /// the claim's index, which never looks at what waits behind the first item of each. `-1` stands
 /// for the end of the first lap. Scalar subqueries, since a join would be planned for the whole
-/// walk.
+/// walk. No other index has the order they ask for.
 const DUE: Template = Template::each(
     concat!(
         "WITH RECURSIVE walk (id, lap) AS (SELECT $1, 0 UNION ALL SELECT coalesce(\
-         (SELECT min(integration_id) FROM {sync_items} \
-         WHERE completed_at IS NULL AND integration_id > walk.id), -1), \
+         (SELECT integration_id FROM {sync_items} \
+         WHERE completed_at IS NULL AND integration_id > walk.id \
+         ORDER BY integration_id, available_at, id LIMIT 1), -1), \
          CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
          FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
          SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
-         AND (SELECT i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled' \
-         FROM {integrations} AS i WHERE i.id = walk.id) \
-         AND (SELECT true FROM {sync_items} AS t WHERE t.integration_id = walk.id AND ",
+         AND ",
+        is_open!("walk.id"),
+        " AND (SELECT true FROM {sync_items} AS t WHERE t.integration_id = walk.id AND ",
         due!("$2"),
         " AND ($3 OR t.event_class = ANY($4)) AND ",
         first_of_record!("$2"),
@@ -83,9 +96,9 @@ const DUE: Template = Template::each(
          CASE WHEN walk.id = -1 THEN 1 ELSE lap END \
          FROM walk WHERE lap = 0 OR (id > 0 AND id < $1)) \
          SELECT id FROM walk WHERE ((lap = 0 AND id > $1) OR (lap = 1 AND id <= $1)) \
-         AND (SELECT i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled' \
-         FROM {integrations} AS i WHERE i.id = walk.id) \
-         AND (SELECT true FROM {sync_items} AS t INDEXED BY {sync_items_claim_idx} \
+         AND ",
+        is_open!("walk.id"),
+        " AND (SELECT true FROM {sync_items} AS t INDEXED BY {sync_items_claim_idx} \
          WHERE t.integration_id = walk.id AND ",
         due!("$2"),
         " AND ($3 OR t.event_class IN (SELECT value FROM json_each($4))) AND ",
@@ -104,8 +117,9 @@ const CLAIM: Template = Template::each(
         due!("$1"),
         " AND ($2 OR t.event_class = ANY($3)) AND ",
         first_of_record!("$1"),
-        " ORDER BY t.available_at, t.id LIMIT $4 FOR UPDATE OF t SKIP LOCKED) AS mine LIMIT $5) \
-         UPDATE {sync_items} AS t SET attempts = attempts + 1, \
+        " ORDER BY t.available_at, t.id LIMIT $4 FOR UPDATE OF t SKIP LOCKED) AS mine WHERE ",
+        is_open!("own.id"),
+        " LIMIT $5) UPDATE {sync_items} AS t SET attempts = attempts + 1, \
          lease_until = $6, lease_token = $7, updated_at = $1 \
          WHERE t.id = ANY(ARRAY(SELECT id FROM due)) RETURNING ",
         item_columns!(),
@@ -120,7 +134,9 @@ const CLAIM: Template = Template::each(
         due!("$1"),
         " AND ($2 OR t.event_class IN (SELECT value FROM json_each($3))) AND ",
         first_of_record!("$1"),
-        " ORDER BY t.available_at, t.id LIMIT $4) LIMIT $5) RETURNING ",
+        " ORDER BY t.available_at, t.id LIMIT $4) WHERE ",
+        is_open!("own.value ->> 0"),
+        " LIMIT $5) RETURNING ",
         item_columns!(),
     ),
 );
@@ -142,9 +158,12 @@ impl<B: OwnCommit> SqlStore<B> {
             number: self.claims_lock(),
             shared: true,
         };
-        let mut session = self.backend.begin_batch(&[with_other_claims]).await?;
+        let mut session = self
+            .backend
+            .begin_batch(Plans::ByKey, &[with_other_claims])
+            .await?;
         let due = match (claim.integration_id, self.rotation.listed(claim)) {
-            (Some(id), _) => self.open_to_claims(&mut *session, id).await?,
+            (Some(id), _) => vec![id.0],
             (None, Some(listed)) => listed,
             (None, None) => self.due_integrations(&mut *session, claim).await?,
         };
@@ -211,19 +230,6 @@ impl<B: OwnCommit> SqlStore<B> {
             session.execute(exclude).await?;
         }
         Ok(())
-    }
-
-    /// The integration, if items of it may be claimed.
-    async fn open_to_claims(
-        &self,
-        session: &mut dyn Session,
-        id: IntegrationId,
-    ) -> Result<Vec<i64>, SqlError> {
-        const OPEN: Template = Template::both(
-            "SELECT id FROM {integrations} WHERE id = $1 AND is_active AND removed_at IS NULL \
-             AND health_status <> 'disabled'",
-        );
-        read_ids(&session.query(self.sql(&OPEN).bind(id)).await?)
     }
 
     async fn due_integrations(

@@ -16,7 +16,7 @@ use sea_query::{Alias, Expr, ExprTrait as _};
 
 use super::sync_rows::{self, item_columns};
 use crate::{
-    backend::{OwnCommit, Session},
+    backend::{OwnCommit, Plans, Session},
     bind::Bind as _,
     error::SqlError,
     page::Filtered,
@@ -33,7 +33,7 @@ impl<B: OwnCommit> SqlStore<B> {
         let Some(now) = decisions.iter().map(|one| one.now).max() else {
             return Ok(Vec::new());
         };
-        let mut session = self.backend.begin_batch(&[]).await?;
+        let mut session = self.backend.begin_batch(Plans::Fresh, &[]).await?;
         let decided = self.decide_within(&mut *session, decisions, now).await;
         ended(session, decided).await
     }

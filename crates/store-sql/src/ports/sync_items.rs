@@ -15,7 +15,7 @@ use super::{
     sync_state::Standing,
 };
 use crate::{
-    backend::{OwnCommit, Session},
+    backend::{OwnCommit, Plans, Session},
     checks::Fits,
     error::SqlError,
     statement::{Column, InsertTemplate, RowValues, Template},
@@ -51,7 +51,7 @@ impl<B: OwnCommit> SqlStore<B> {
             )
             .await?;
         let ids: Vec<_> = ids.into_iter().map(SyncItemId).collect();
-        let mut session = self.backend.begin_batch(&[]).await?;
+        let mut session = self.backend.begin_batch(Plans::ByKey, &[]).await?;
         let added = self.add_page(&mut *session, page, &fits, &ids).await;
         ended(session, added).await
     }

@@ -33,7 +33,7 @@ impl<B: OwnCommit> SqlStore<B> {
             concat!(
                 "WITH found AS MATERIALIZED (SELECT t.id FROM unnest($3::text[]) \
                  AS e (external_id) CROSS JOIN LATERAL (SELECT id FROM {sync_items} AS t \
-                 WHERE t.integration_id = $1 AND t.external_id = e.external_id \
+                 WHERE coalesce(t.integration_id, 0) = $1 AND t.external_id = e.external_id \
                  AND t.status NOT IN ('success', 'skipped') AND t.stream = $2 OFFSET 0) AS t \
                  ORDER BY t.id) SELECT ",
                 state_columns!(),
@@ -44,7 +44,7 @@ impl<B: OwnCommit> SqlStore<B> {
                 "SELECT ",
                 state_columns!(),
                 " FROM json_each($3) AS e CROSS JOIN {sync_items} AS t \
-                 ON t.external_id = e.value AND t.integration_id = $1 \
+                 ON t.external_id = e.value AND coalesce(t.integration_id, 0) = $1 \
                  AND t.status NOT IN ('success', 'skipped') AND t.stream = $2"
             ),
         );

@@ -9,7 +9,7 @@ use integrations_core::{
 };
 
 use crate::{
-    backend::{Backend, Session},
+    backend::{Backend, Plans, Session},
     checks::Fits,
     error::SqlError,
     store::{SqlStore, ended, retrying},
@@ -23,7 +23,7 @@ impl<B: Backend> SqlStore<B> {
         let Some(now) = settlements.iter().map(|one| one.now).max() else {
             return Ok(Vec::new());
         };
-        let mut session = self.backend.begin_batch(&[]).await?;
+        let mut session = self.backend.begin_batch(Plans::ByKey, &[]).await?;
         let settled = self.settle_within(&mut *session, settlements, now).await;
         ended(session, settled).await
     }

@@ -12,7 +12,7 @@ use integrations_core::{
 };
 
 use crate::{
-    backend::{OwnCommit, Session},
+    backend::{OwnCommit, Plans, Session},
     error::SqlError,
     row::Row,
     statement::{Column, Template},
@@ -33,7 +33,7 @@ impl<B: OwnCommit> SqlStore<B> {
             .take(&self.backend, &self.statements, "sync_items", most)
             .await?;
         let ids: Vec<_> = ids.into_iter().map(SyncItemId).collect();
-        let mut session = self.backend.begin_batch(&[]).await?;
+        let mut session = self.backend.begin_batch(Plans::Fresh, &[]).await?;
         let swept = self.sweep_part(&mut *session, sweep, &ids).await;
         ended(session, swept).await
     }

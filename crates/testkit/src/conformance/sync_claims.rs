@@ -136,6 +136,25 @@ pub async fn integrations_that_take_no_syncs_are_passed_over(subject: &Subject) 
     }
 }
 
+// Whatever a store remembers of the claim before.
+pub async fn removing_an_integration_stops_claims_at_once(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    feed.run_of(numbered(4), 0).await;
+    let any = ItemClaim {
+        integration_id: None,
+        ..feed.claiming(2, 1)
+    };
+    assert_eq!(feed.claim_as(&any).await.ids().len(), 2);
+
+    subject.remove(feed.integration_id).await;
+
+    let again = ItemClaim {
+        token: uid(),
+        ..any
+    };
+    assert_eq!(feed.claim_as(&again).await.ids(), []);
+}
+
 // W-SYN-12: a large backlog of one integration does not hold up another.
 pub async fn a_claim_shares_its_limit_among_integrations(subject: &Subject) {
     let large = Feed::new(subject).await;
