@@ -193,6 +193,7 @@ create index {{prefix}}_sync_items_claim_idx
     on {{prefix}}_sync_items (integration_id, available_at, id) where completed_at is null;
 -- The unresolved versions of a record: claims pass over those that must wait for another. By an
 -- expression, so that no index on the plain column is taken in its stead while the table is small.
+-- Compare it with the like: SQLite gives no index to an expression beside a plain column.
 create index {{prefix}}_sync_items_record_idx
     on {{prefix}}_sync_items (coalesce(integration_id, 0), external_id)
     where external_id is not null and status not in ('success', 'skipped');

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use crate::{Size, database::Database};
 
 /// Items of a page.
-const PAGE: usize = 500;
+pub(crate) const PAGE: usize = 500;
 
 /// A run of one stream.
 pub(crate) struct Bench {

@@ -1,6 +1,12 @@
-//! Claim and complete in plain SQL: two statements a batch, and nothing else.
+//! Insert, claim and complete in plain SQL: one statement each a batch, and nothing else.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use integrations::{
     id::IntegrationId,
@@ -11,11 +17,73 @@ use integrations::{
 use crate::{
     Size,
     database::{Database, Plain},
+    ours::PAGE,
 };
 
 /// Drains the items of an integration over the same table and indexes.
 pub(crate) async fn drain(database: &Database, size: Size, id: IntegrationId) -> Duration {
-    let (claim, complete) = match &database.plain {
+    let (claim, complete) = of_items(database);
+    let started = Instant::now();
+    by_workers(database, size, id, claim, complete).await;
+    started.elapsed()
+}
+
+/// Inserts the items of an integration, and drains them meanwhile.
+pub(crate) async fn list_and_drain(database: &Database, size: Size, id: IntegrationId) -> Duration {
+    let (claim, complete) = of_items(database);
+    let started = Instant::now();
+    let workers = by_workers(database, size, id, claim, complete);
+    tokio::join!(workers, list(database, size.items, id));
+    started.elapsed()
+}
+
+async fn list(database: &Database, items: usize, id: IntegrationId) {
+    let insert = database.named(match &database.plain {
+        Plain::Postgres(_) => {
+            "INSERT INTO {items} (integration_id, run_id, event_class, stream, external_id, \
+             checkpoint_value, checkpoint_order, payload, available_at, created_at, updated_at) \
+             SELECT $1, 1, 'issue', 'issues', e.external_id, to_jsonb(e.version), e.version, \
+             e.payload, now(), now(), now() \
+             FROM unnest($2::text[], $3::text[], $4::text[]) AS e (external_id, version, payload)"
+        }
+        Plain::Sqlite(_) => {
+            "INSERT INTO {items} (integration_id, run_id, event_class, stream, external_id, \
+             checkpoint_value, checkpoint_order, payload, available_at, created_at, updated_at) \
+             SELECT $1, 1, 'issue', 'issues', value, $3 ->> e.key, $3 ->> e.key, $4 ->> e.key, \
+             '2020-01-01', '2020-01-01', '2020-01-01' FROM json_each($2) AS e"
+        }
+    });
+    let mut first = 0;
+    while first < items {
+        let page = first..items.min(first + PAGE);
+        first = page.end;
+        let ids: Vec<_> = page.clone().map(|n| format!("issue-{n}")).collect();
+        let versions: Vec<_> = page.clone().map(|n| format!("{n:020}")).collect();
+        let payloads: Vec<_> = page.map(|_| "x".repeat(200)).collect();
+        let sql = sqlx::AssertSqlSafe(insert.as_str());
+        match &database.plain {
+            Plain::Postgres(pool) => {
+                let insert = sqlx::query(sql).bind(id.0);
+                let insert = insert.bind(ids).bind(versions).bind(payloads);
+                insert.execute(pool).await.expect("inserted");
+            }
+            Plain::Sqlite(pool) => {
+                let json = |texts: &[String]| serde_json::to_string(texts).unwrap();
+                let insert = sqlx::query(sql).bind(id.0);
+                let insert = insert.bind(json(&ids)).bind(json(&versions));
+                insert
+                    .bind(json(&payloads))
+                    .execute(pool)
+                    .await
+                    .expect("inserted");
+            }
+        }
+    }
+}
+
+/// The statements that claim and complete items.
+fn of_items(database: &Database) -> (&'static str, &'static str) {
+    match &database.plain {
         Plain::Postgres(_) => (
             "WITH due AS MATERIALIZED (SELECT id FROM {items} WHERE integration_id = $1 \
              AND completed_at IS NULL AND lease_until IS NULL AND available_at <= now() \
@@ -36,8 +104,7 @@ pub(crate) async fn drain(database: &Database, size: Size, id: IntegrationId) ->
              lease_until = NULL, lease_token = NULL \
              WHERE id IN (SELECT value FROM json_each($1))",
         ),
-    };
-    by_workers(database, size, id, claim, complete).await
+    }
 }
 
 /// Drains a table that has a key, a state and a payload.
@@ -72,37 +139,38 @@ pub(crate) async fn drain_bare(database: &Database, size: Size) -> Duration {
             "UPDATE {bare} SET state = 'done' WHERE id IN (SELECT value FROM json_each($1))",
         ),
     };
-    by_workers(database, size, IntegrationId(1), claim, complete).await
+    let started = Instant::now();
+    by_workers(database, size, IntegrationId(1), claim, complete).await;
+    started.elapsed()
 }
 
+/// Claims and completes batches until all are done.
 async fn by_workers(
     database: &Database,
     size: Size,
     id: IntegrationId,
     claim: &str,
     complete: &str,
-) -> Duration {
+) {
     let (claim, complete) = (database.named(claim), database.named(complete));
-    let started = Instant::now();
+    let done = Arc::new(AtomicUsize::new(0));
     let workers: Vec<_> = (0..size.workers)
         .map(|_| {
-            let (claim, complete) = (claim.clone(), complete.clone());
+            let (claim, complete, done) = (claim.clone(), complete.clone(), Arc::clone(&done));
             match &database.plain {
                 Plain::Postgres(pool) => {
-                    tokio::spawn(on_postgres(pool.clone(), size, id, claim, complete))
+                    tokio::spawn(on_postgres(pool.clone(), size, id, claim, complete, done))
                 }
                 Plain::Sqlite(pool) => {
-                    tokio::spawn(on_sqlite(pool.clone(), size, id, claim, complete))
+                    tokio::spawn(on_sqlite(pool.clone(), size, id, claim, complete, done))
                 }
             }
         })
         .collect();
-    let mut done = 0;
     for worker in workers {
-        done += worker.await.expect("a worker");
+        worker.await.expect("a worker");
     }
-    assert_eq!(done, size.items);
-    started.elapsed()
+    assert_eq!(done.load(Ordering::Relaxed), size.items);
 }
 
 async fn on_postgres(
@@ -111,9 +179,9 @@ async fn on_postgres(
     id: IntegrationId,
     claim: String,
     complete: String,
-) -> usize {
-    let mut done = 0;
-    loop {
+    done: Arc<AtomicUsize>,
+) {
+    while done.load(Ordering::Relaxed) < size.items {
         let claimed = sqlx::query(sqlx::AssertSqlSafe(claim.as_str()))
             .bind(id.0)
             .bind(i64::try_from(size.batch).unwrap())
@@ -121,7 +189,8 @@ async fn on_postgres(
             .await
             .expect("a claim");
         if claimed.is_empty() {
-            return done;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
         }
         let ids: Vec<i64> = claimed.iter().map(|row| sqlx::Row::get(row, 0)).collect();
         sqlx::query(sqlx::AssertSqlSafe(complete.as_str()))
@@ -129,7 +198,7 @@ async fn on_postgres(
             .execute(&pool)
             .await
             .expect("completed");
-        done += ids.len();
+        done.fetch_add(ids.len(), Ordering::Relaxed);
     }
 }
 
@@ -139,9 +208,9 @@ async fn on_sqlite(
     id: IntegrationId,
     claim: String,
     complete: String,
-) -> usize {
-    let mut done = 0;
-    loop {
+    done: Arc<AtomicUsize>,
+) {
+    while done.load(Ordering::Relaxed) < size.items {
         let claimed = sqlx::query(sqlx::AssertSqlSafe(claim.as_str()))
             .bind(id.0)
             .bind(i64::try_from(size.batch).unwrap())
@@ -149,7 +218,8 @@ async fn on_sqlite(
             .await
             .expect("a claim");
         if claimed.is_empty() {
-            return done;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
         }
         let ids: Vec<i64> = claimed.iter().map(|row| sqlx::Row::get(row, 0)).collect();
         sqlx::query(sqlx::AssertSqlSafe(complete.as_str()))
@@ -157,6 +227,6 @@ async fn on_sqlite(
             .execute(&pool)
             .await
             .expect("completed");
-        done += ids.len();
+        done.fetch_add(ids.len(), Ordering::Relaxed);
     }
 }

@@ -44,7 +44,7 @@ macro_rules! first_of_record {
     ($now:literal) => {
         concat!(
             "(t.external_id IS NULL OR NOT EXISTS (SELECT 1 FROM {sync_items} AS o \
-             WHERE coalesce(o.integration_id, 0) = t.integration_id \
+             WHERE coalesce(o.integration_id, 0) = coalesce(t.integration_id, 0) \
              AND o.external_id = t.external_id \
              AND o.status NOT IN ('success', 'skipped') AND coalesce(o.status, '') <> 'failed' \
              AND o.stream = t.stream AND o.event_class = t.event_class AND o.id <> t.id \

@@ -206,7 +206,7 @@ impl<B: Backend> SqlStore<B> {
                 state_columns!(),
                 " FROM mine CROSS JOIN LATERAL (SELECT ",
                 state_columns!(),
-                " FROM {sync_items} AS t WHERE coalesce(t.integration_id, 0) = mine.integration_id \
+                " FROM {sync_items} AS t WHERE coalesce(t.integration_id, 0) = coalesce(mine.integration_id, 0) \
                  AND t.external_id = mine.external_id AND t.status NOT IN ('success', 'skipped') \
                  AND t.stream = mine.stream AND t.event_class = mine.event_class \
                  AND t.id <> mine.id FOR UPDATE) AS t"
@@ -218,7 +218,7 @@ impl<B: Backend> SqlStore<B> {
                  UNION ALL SELECT ",
                 state_columns!(),
                 " FROM json_each($1) AS e CROSS JOIN {sync_items} AS mine ON mine.id = e.value \
-                 CROSS JOIN {sync_items} AS t ON coalesce(t.integration_id, 0) = mine.integration_id \
+                 CROSS JOIN {sync_items} AS t ON coalesce(t.integration_id, 0) = coalesce(mine.integration_id, 0) \
                  AND t.external_id = mine.external_id AND t.status NOT IN ('success', 'skipped') \
                  AND t.stream = mine.stream AND t.event_class = mine.event_class \
                  AND t.id <> mine.id"
