@@ -50,8 +50,9 @@ pub trait SyncStore: Send + Sync {
     ///   worker and moves to this run.
     /// - Every record MUST be marked as seen by this run; items that tell of its deletion MUST be
     ///   let go.
-    /// - A run whose checkpoints fall, or one of whose items is refused, MUST NOT count as sorted
-    ///   from then on.
+    /// - A run whose checkpoints fall MUST NOT count as sorted from then on. One of whose items is
+    ///   refused MUST NOT either, and MUST NOT count as complete, whatever else is told of it:
+    ///   [`SyncRun::miss_item`].
     ///
     /// # Errors
     ///
@@ -202,7 +203,8 @@ pub trait SyncStore: Send + Sync {
     /// until there are no more records; which MUST end enumeration as complete.
     ///
     /// - MUST refuse a fence that is not the integration's present one, a run that has ended, and
-    ///   one whose enumeration has; MUST find nothing where the run is no full resync.
+    ///   one whose enumeration has; MUST find nothing unless the run
+    ///   [finds deletions](SyncRun::finds_deletions).
     /// - Each record that was deleted MUST have an item of its kind's
     ///   [`deletion`](ItemKind::deletion), once for as long as it stays away; an item that failed
     ///   MUST be queued again under this run.

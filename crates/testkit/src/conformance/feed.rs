@@ -82,6 +82,14 @@ pub(super) fn version(name: &str, checkpoint: i64) -> NewItem {
     }
 }
 
+/// A version that fits no row.
+pub(super) fn refused(name: &str, checkpoint: i64) -> NewItem {
+    NewItem {
+        payload: Payload::Text("\0".to_owned()),
+        ..version(name, checkpoint)
+    }
+}
+
 /// A record without a checkpoint, whose version is its digest.
 pub(super) fn digested(name: &str, digest: &[u8]) -> NewItem {
     NewItem {

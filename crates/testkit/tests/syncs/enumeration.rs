@@ -2,7 +2,10 @@
 
 use integrations_core::{
     operation_log::OperationStatus,
-    sync::{RunState, engine::StreamOutcome},
+    sync::{
+        RunState,
+        engine::{RoundReport, StreamOutcome},
+    },
 };
 use integrations_testkit::transport::Reply;
 use serde_json::json;
@@ -163,6 +166,83 @@ async fn an_enumeration_that_failed_moves_no_cursor_and_loses_nothing() {
 
     assert_eq!(ids(&world.script.handled_sorted()), ["a", "b", "c"]);
     assert_eq!(world.cursor("issues").await, Some(json!(3)));
+}
+
+/// One page with a record that no store takes, before one that is stored.
+async fn refused_on_the_only_page(sorted: bool) -> World {
+    let world = World::new(&["issues"]).await;
+    world.feed.stream("issues", |stream| stream.sorted = sorted);
+    world.feed.put("issues", "a", 10);
+    world.whole_sync().await;
+    world.feed.stream("issues", |stream| {
+        stream.records = [("b", 12), ("c", 15)]
+            .map(|(id, v)| (id.to_owned(), v))
+            .to_vec();
+        stream.unfit.insert("b".to_owned());
+    });
+    world
+}
+
+#[track_caller]
+fn assert_missed_one(report: &RoundReport) {
+    let stream = &report.streams[0];
+    assert!(
+        matches!(&stream.outcome, StreamOutcome::Failed(error) if error.contains("could not be stored")),
+        "{stream:?}"
+    );
+    assert_eq!(stream.counts.rejected, 1);
+}
+
+// INV-06, INV-07
+#[tokio::test]
+async fn a_record_that_is_refused_holds_the_cursor_and_is_read_again() {
+    for sorted in [false, true] {
+        let world = refused_on_the_only_page(sorted).await;
+
+        let report = world.sync().await;
+        world.drain_all().await;
+
+        assert_missed_one(&report);
+        assert_eq!(world.cursor("issues").await, Some(json!(10)), "{sorted}");
+        let run = world.last_run().await;
+        assert_eq!(run.state, RunState::Partial);
+        assert_eq!(run.counts.succeeded, 1);
+        assert!(run.enumeration_error.is_some());
+        let log = world.operations().await.pop().unwrap();
+        assert_eq!(log.entry.error, run.enumeration_error);
+
+        world.feed.stream("issues", |stream| stream.unfit.clear());
+        world.whole_sync().await;
+
+        assert_eq!(world.feed.asked("issues").last(), Some(&(Some(10), 1)));
+        assert_eq!(ids(&world.script.handled_sorted()), ["a", "b", "c"]);
+        assert_eq!(world.cursor("issues").await, Some(json!(15)), "{sorted}");
+        assert_eq!(world.last_run().await.state, RunState::Success);
+    }
+}
+
+// INV-06: whoever goes on with a run knows what it missed.
+#[tokio::test]
+async fn a_refusal_is_remembered_over_a_pause() {
+    let world = refused_on_the_only_page(false).await;
+    world.feed.state().page_size = 1;
+    world.feed.stream("issues", |stream| {
+        stream.faults.extend([None, Some(Fault::Throttles)]);
+    });
+
+    world.sync().await;
+    world.pass(60);
+    let reports = world.engine.sync_due(1, &world.stop).await.unwrap();
+    world.drain_all().await;
+
+    let stream = &reports[0].streams[0];
+    assert!(stream.resumed);
+    assert!(
+        matches!(stream.outcome, StreamOutcome::Failed(_)),
+        "{stream:?}"
+    );
+    assert_eq!(world.last_run().await.state, RunState::Partial);
+    assert_eq!(world.cursor("issues").await, Some(json!(10)));
 }
 
 // W-SYN-2

@@ -14,7 +14,7 @@ use crate::{
     store::{StoreError, StoreErrorKind},
     sync::{ItemAdded, NewItem, PageAdded, PageEnd, RunPage, Sweep, Swept, SyncRun},
     time::later,
-    value::cut_chars,
+    value::{ExternalId, cut_chars},
     wake::WakeChannel,
     work::Stop,
 };
@@ -32,7 +32,8 @@ pub enum StreamOutcome {
     Enumerated,
     /// Items of an earlier enumeration are still open; there was nothing to do.
     InFlight,
-    /// It ended early. What it brought is handled; the next run starts over.
+    /// It ended early, or an item could not be stored. What it brought is handled; the next run
+    /// starts over.
     Failed(String),
     /// The other side asked for a pause; the run goes on at this instant.
     Paused(DateTime<Utc>),
@@ -55,7 +56,7 @@ pub struct StreamCounts {
     pub duplicates: u64,
     /// Records that a full run found to be deleted.
     pub deleted: u64,
-    /// Items the store could not take. The run then ends as failed.
+    /// Items the store could not take. The run is not complete then.
     pub rejected: u64,
 }
 
@@ -109,10 +110,10 @@ impl Enumeration<'_> {
                 return Ok(StreamOutcome::LeaseLost);
             }
             if last {
-                return match self.rejection() {
-                    Some(error) => Ok(StreamOutcome::Failed(error)),
-                    None if position.sweeps => self.sweep().await,
-                    None => Ok(StreamOutcome::Enumerated),
+                return if position.sweeps {
+                    self.sweep().await
+                } else {
+                    Ok(self.outcome())
                 };
             }
             let now = self.now();
@@ -166,22 +167,15 @@ impl Enumeration<'_> {
             }
             let ends = is_last_part && page.next.is_none();
             position.sweeps = ends && self.finds_deletions(position);
-            let end = match self.rejection() {
-                Some(error) if ends => PageEnd::Failed(error),
-                None if ends && !position.sweeps => PageEnd::Complete,
-                _ => PageEnd::Continue(position.token()),
+            let end = if ends && !position.sweeps {
+                PageEnd::Complete
+            } else {
+                PageEnd::Continue(position.token())
             };
-            let before = self.counts.rejected;
             let part = self.new_items(part).await?;
             let cursor = cursor.clone().filter(|_| is_last_part);
             if let Stored::FenceLost = self.add(part, end, cursor).await? {
                 return Ok(Stored::FenceLost);
-            }
-            if ends
-                && self.counts.rejected > before
-                && let Some(error) = self.rejection()
-            {
-                return self.add(Vec::new(), PageEnd::Failed(error), None).await;
             }
             if is_last_part {
                 return Ok(Stored::Yes);
@@ -191,15 +185,15 @@ impl Enumeration<'_> {
 
     /// Whether what the run was not told was deleted.
     fn finds_deletions(&self, position: &Position) -> bool {
-        let looks_at_all = self.run.full_resync && self.stream.is_exhaustive();
-        if looks_at_all && position.nameless {
+        let was_told_all = self.run.finds_deletions() && self.stream.is_exhaustive();
+        if was_told_all && position.nameless {
             tracing::warn!(
                 run_id = %self.run.id,
                 stream = %self.run.stream,
                 "records without an id were told: deletions are looked for in the next full run"
             );
         }
-        looks_at_all && !position.nameless
+        was_told_all && !position.nameless
     }
 
     /// Has every record looked at that there was, part by part, which ends enumeration. A process
@@ -238,7 +232,7 @@ impl Enumeration<'_> {
                 ports.wake.ring(WakeChannel::Items);
             }
             if last.is_none() {
-                return Ok(StreamOutcome::Enumerated);
+                return Ok(self.outcome());
             }
             after = last;
         }
@@ -278,7 +272,7 @@ impl Enumeration<'_> {
             );
         }
         self.run.sorted = sorted;
-        for added in items {
+        for (new, added) in page.items.iter().zip(items) {
             match added {
                 Ok(ItemAdded::Stored(_)) => self.counts.stored += 1,
                 Ok(ItemAdded::Requeued(_)) => self.counts.requeued += 1,
@@ -286,8 +280,16 @@ impl Enumeration<'_> {
                     self.counts.duplicates += 1;
                 }
                 Err(rejected) => {
-                    tracing::error!(run_id = %self.run.id, %rejected, "an item was refused");
+                    tracing::error!(
+                        run_id = %self.run.id,
+                        kind = %new.kind,
+                        external_id = new.external_id.as_ref().map(ExternalId::as_str),
+                        %rejected,
+                        "an item was refused"
+                    );
                     self.counts.rejected += 1;
+                    // As the store has it.
+                    self.run.miss_item();
                 }
             }
         }
@@ -298,13 +300,12 @@ impl Enumeration<'_> {
         Ok(Stored::Yes)
     }
 
-    /// Why the run cannot end well although everything was told: a record the store refused was
-    /// not handled, so the cursor must not pass it.
-    fn rejection(&self) -> Option<String> {
-        let rejected = self.counts.rejected;
-        (rejected > 0).then(|| {
-            format!("{rejected} items do not fit the database's columns; see the trace for why")
-        })
+    /// How enumeration ended once everything was told.
+    fn outcome(&self) -> StreamOutcome {
+        match &self.run.enumeration_error {
+            Some(error) => StreamOutcome::Failed(error.clone()),
+            None => StreamOutcome::Enumerated,
+        }
     }
 
     /// Ends enumeration early; what it brought stands.

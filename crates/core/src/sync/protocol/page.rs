@@ -65,9 +65,9 @@ pub fn plan_page(
             (Some(Err(why)), _) => Err(why.clone()),
             _ => Err(Rejected::DoesNotFit),
         };
-        // What was not stored holds no cursor back, so the cursor must wait for the end, and there
-        // for an enumeration in which all was stored.
-        plan.run.sorted &= answer.is_ok();
+        if answer.is_err() {
+            plan.run.miss_item();
+        }
         plan.answers.push(answer);
     }
     turn(&mut plan.run, page);
@@ -212,6 +212,7 @@ fn turn(run: &mut SyncRun, page: &RunPage) {
     }
     match &page.next {
         PageEnd::Continue(token) => run.page_token = Some(token.clone()),
+        // Only as complete as what came before: what was refused stays with the run.
         PageEnd::Complete => {
             run.page_token = None;
             run.enumerated = true;
