@@ -14,13 +14,10 @@ use crate::{
     store::{StoreError, StoreErrorKind},
     sync::{ItemAdded, NewItem, PageAdded, PageEnd, RunPage, Sweep, Swept, SyncRun},
     time::later,
-    value::{ExternalId, cut_chars},
+    value::ExternalId,
     wake::WakeChannel,
     work::Stop,
 };
-
-/// The most characters of an error kept with a run.
-const MAX_ERROR: usize = 1000;
 
 /// Records that are looked at for deletions in one transaction.
 const SWEEP: u32 = 1000;
@@ -310,7 +307,7 @@ impl Enumeration<'_> {
 
     /// Ends enumeration early; what it brought stands.
     async fn fail(&mut self, error: &str) -> Result<StreamOutcome, StoreError> {
-        let error = cut_chars(error, MAX_ERROR).replace('\0', "\u{fffd}");
+        let error = self.engine.redacted(self.run.integration_id, error).await;
         let end = PageEnd::Failed(error.clone());
         Ok(match self.add(Vec::new(), end, None).await? {
             Stored::Yes => StreamOutcome::Failed(error),
