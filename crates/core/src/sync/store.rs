@@ -42,7 +42,7 @@ pub trait SyncStore: Send + Sync {
     /// - MUST refuse a fence that is not the integration's present one, or a run that has ended.
     /// - The same version twice in a run MUST be dropped and counted; another version MUST be
     ///   stored, and so MUST content that comes back after other content (A, B, A) where a digest
-    ///   is the version.
+    ///   is the version. A version is the same under whichever key it was digested.
     /// - A version that was handled or let go before, or lies below one that was, MUST be dropped
     ///   and counted, unless the run is a full resync and the versions differ.
     /// - An unresolved row of an earlier run with this version MUST be queued again under this

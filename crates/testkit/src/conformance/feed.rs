@@ -78,6 +78,7 @@ pub(super) fn version(name: &str, checkpoint: i64) -> NewItem {
         checkpoint: Some(Checkpoint::Number(checkpoint)),
         payload: Payload::Text(format!("{name}@{checkpoint}")),
         digest: None,
+        other_digests: Vec::new(),
         batch_id: None,
     }
 }

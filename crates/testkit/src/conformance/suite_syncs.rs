@@ -63,6 +63,7 @@ macro_rules! __conformance_sync_cases {
             items_without_an_external_id_are_never_duplicates
             a_version_that_succeeded_before_is_dropped_and_counted
             without_a_checkpoint_the_digest_is_the_version
+            a_digest_under_another_key_is_the_same_version
             content_that_comes_back_is_a_new_version
             content_that_comes_back_behind_a_failure_is_a_new_version
             a_version_that_was_let_go_is_not_stored_again

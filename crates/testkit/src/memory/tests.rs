@@ -96,6 +96,7 @@ async fn enumerate(store: &MemoryStore, run: &SyncRun, versions: &[(&str, i64)])
         payload: Payload::Text("{}".to_owned()),
         digest: None,
         batch_id: None,
+        other_digests: Vec::new(),
     });
     let page = RunPage {
         run_id: run.id,

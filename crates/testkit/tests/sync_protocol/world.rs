@@ -95,6 +95,7 @@ fn new_item(version: Version) -> NewItem {
         checkpoint: Some(Checkpoint::Number(version.checkpoint)),
         payload: Payload::Text(String::new()),
         digest: None,
+        other_digests: Vec::new(),
         batch_id: None,
     }
 }

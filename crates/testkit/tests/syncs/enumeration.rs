@@ -1,13 +1,21 @@
 //! Enumeration: pages, versions, cursors, failures, take-over.
 
+use async_trait::async_trait;
 use integrations_core::{
+    client::IntegrationClient,
+    encryptor::{
+        DigestPurpose, EncryptionError, Encryptor, KeyCheck, KeyedDigest, SealContext, Sealed,
+    },
+    entropy::{Entropy, EntropyError},
     operation_log::OperationStatus,
     sync::{
         RunState,
-        engine::{RoundReport, StreamOutcome},
+        engine::{RoundReport, StreamOutcome, SyncEngine},
     },
+    value::KeyId,
 };
-use integrations_testkit::transport::Reply;
+use integrations_testkit::{canary::Said, encryptor::TestKeys, transport::Reply};
+use secrecy::SecretSlice;
 use serde_json::json;
 
 use crate::{
@@ -451,4 +459,72 @@ async fn each_stream_has_a_run_and_a_cursor_of_its_own() {
         .await;
     assert_eq!(world.feed.asked("comments").len(), 1);
     assert_eq!(world.feed.asked("issues").len(), 2);
+}
+
+/// Keys after a rotation: another primary one, and the one before it.
+struct Rotated(TestKeys);
+
+#[async_trait]
+impl Encryptor for Rotated {
+    async fn seal(
+        &self,
+        context: &SealContext,
+        plaintext: &SecretSlice<u8>,
+    ) -> Result<Sealed, EncryptionError> {
+        self.0.seal(context, plaintext).await
+    }
+
+    async fn open(
+        &self,
+        context: &SealContext,
+        sealed: &Sealed,
+    ) -> Result<SecretSlice<u8>, EncryptionError> {
+        self.0.open(context, sealed).await
+    }
+
+    async fn digests(
+        &self,
+        purpose: DigestPurpose,
+        data: &[u8],
+    ) -> Result<Vec<KeyedDigest>, EncryptionError> {
+        let old = self.0.digests(purpose, data).await?.remove(0);
+        let key_id = KeyId::new("rotated").unwrap();
+        let mac = old.mac.map(|byte| !byte);
+        Ok(vec![KeyedDigest { key_id, mac }, old])
+    }
+
+    async fn key_checks(&self) -> Result<Vec<KeyCheck>, EncryptionError> {
+        self.0.key_checks().await
+    }
+}
+
+impl Entropy for Rotated {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        self.0.fill(bytes)
+    }
+}
+
+// DESIGN: "a digest under any key still in the ring verifies"
+#[tokio::test]
+async fn records_without_a_version_are_not_handled_again_after_a_rotation() {
+    let mut world = World::new(&["issues"]).await;
+    world
+        .feed
+        .stream("issues", |stream| stream.unversioned = true);
+    world.feed.put("issues", "a", 1);
+    world.whole_sync().await;
+    let keys = Rotated(TestKeys::new(7));
+    let client = IntegrationClient::builder(world.harness.store.clone(), keys)
+        .transport(world.harness.transport.clone())
+        .provider(world.feed.clone())
+        .build()
+        .unwrap();
+    let builder = SyncEngine::builder(&client).any_handler(world.script.clone());
+    world.engine = builder.build().unwrap();
+
+    let report = world.sync().await;
+    world.drain().await;
+
+    assert_eq!(report.streams[0].counts.duplicates, 1);
+    assert_eq!(world.script.handled().len(), 1);
 }

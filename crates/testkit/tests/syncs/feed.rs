@@ -37,6 +37,8 @@ pub(crate) struct Stream {
     pub(crate) sorted: bool,
     /// Whether a run from the beginning tells every record.
     pub(crate) exhaustive: bool,
+    /// Whether records are told without a version.
+    pub(crate) unversioned: bool,
     /// Records that are told in a form no store takes.
     pub(crate) unfit: BTreeSet<String>,
     /// Where to go on, as the other side tells it.
@@ -230,6 +232,9 @@ impl SyncStream for FeedStream {
                     let mut item = item(&self.name, id, *version);
                     if stream.unfit.contains(id) {
                         item.payload = Payload::Text("\0".to_owned());
+                    }
+                    if stream.unversioned {
+                        item.checkpoint = None;
                     }
                     item
                 })

@@ -333,32 +333,36 @@ impl Enumeration<'_> {
     async fn new_items(&self, items: Vec<SourceItem>) -> Result<Vec<NewItem>, StoreError> {
         let mut new = Vec::with_capacity(items.len());
         for item in items {
-            let digest = match (&item.external_id, &item.checkpoint) {
-                (Some(_), None) => Some(self.digest(&item).await?),
-                _ => None,
-            };
+            let mut digests = match (&item.external_id, &item.checkpoint) {
+                (Some(_), None) => self.digests(&item).await?,
+                _ => Vec::new(),
+            }
+            .into_iter();
             new.push(NewItem {
                 kind: item.kind,
                 external_id: item.external_id,
                 checkpoint: item.checkpoint,
                 payload: item.payload,
-                digest,
+                digest: digests.next(),
+                other_digests: digests.collect(),
                 batch_id: None,
             });
         }
         Ok(new)
     }
 
-    async fn digest(&self, item: &SourceItem) -> Result<Vec<u8>, StoreError> {
+    /// Digests of an item under every key of the ring, the primary one's first.
+    async fn digests(&self, item: &SourceItem) -> Result<Vec<Vec<u8>>, StoreError> {
         let encryptor = &self.engine.client.keys().encryptor;
         let digests = encryptor
             .digests(DigestPurpose::Content, item.payload.as_bytes())
             .await;
-        let digest = digests.map(|digests| digests.first().map(KeyedDigest::to_bytes));
-        digest.ok().flatten().ok_or_else(|| {
+        let digests = digests.ok().filter(|digests| !digests.is_empty());
+        let digests = digests.ok_or_else(|| {
             let message = "the items could not be digested: the keys are not available";
             StoreError::new(StoreErrorKind::Unavailable, message)
-        })
+        })?;
+        Ok(digests.iter().map(KeyedDigest::to_bytes).collect())
     }
 
     async fn move_cursor(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
