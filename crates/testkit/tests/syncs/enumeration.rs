@@ -88,6 +88,41 @@ async fn a_version_told_twice_is_dropped_and_counted() {
     assert_eq!(log.entry.metadata.unwrap()["duplicates"], json!(1));
 }
 
+// SYN-11: counted over pauses, and said once.
+#[tokio::test]
+async fn a_run_with_many_items_is_warned_of_once() {
+    let said = Said::default();
+    let _hearing = said.hear_traces();
+    let warnings = || {
+        let all = said.all().into_iter();
+        all.filter(|text| text.contains("many items")).count()
+    };
+    let world = World::with(&["issues"], |builder| {
+        let mut policy = crate::world::policy();
+        policy.many_items = 4;
+        builder.policy(policy)
+    })
+    .await;
+    for n in 1..=4 {
+        world.feed.put("issues", &format!("r{n}"), n);
+    }
+    world.whole_sync().await;
+    assert_eq!(warnings(), 0);
+
+    for n in 11..=18 {
+        world.feed.put("issues", &format!("r{n}"), n);
+    }
+    world.feed.stream("issues", |stream| {
+        stream.faults.extend([None, None, Some(Fault::Throttles)]);
+    });
+    world.sync().await;
+    assert_eq!(warnings(), 0);
+    world.pass(60);
+    world.engine.sync_due(1, &world.stop).await.unwrap();
+
+    assert_eq!(warnings(), 1);
+}
+
 // SYN-09
 #[tokio::test]
 async fn a_sync_without_records_ends_at_once() {

@@ -269,6 +269,7 @@ impl Enumeration<'_> {
             );
         }
         self.run.sorted = sorted;
+        let before = self.brought();
         for (new, added) in page.items.iter().zip(items) {
             match added {
                 Ok(ItemAdded::Stored(_)) => self.counts.stored += 1,
@@ -290,11 +291,26 @@ impl Enumeration<'_> {
                 }
             }
         }
+        let (items, many) = (self.brought(), self.engine.policy.many_items);
+        if before <= many && many < items {
+            tracing::warn!(
+                run_id = %self.run.id,
+                stream = %self.run.stream,
+                items,
+                "a run brings many items"
+            );
+        }
         self.finalisable = finalisable;
         if open > 0 {
             ports.wake.ring(WakeChannel::Items);
         }
         Ok(Stored::Yes)
+    }
+
+    /// Items of the run, those included that somebody else stored.
+    fn brought(&self) -> u64 {
+        let earlier = u64::try_from(self.run.counts.total).unwrap_or(0);
+        earlier + self.counts.stored + self.counts.requeued
     }
 
     /// How enumeration ended once everything was told.
