@@ -91,8 +91,9 @@ pub trait SyncStore: Send + Sync {
     ///
     /// - Exactly one of any number of calls MUST end a run.
     /// - The cursor MUST be the greatest resolved checkpoint strictly below every unresolved one
-    ///   of its stream, over all runs; it MUST only move forwards, and never beyond what complete
-    ///   or sorted enumeration has covered, also when a run that ended is finalised again.
+    ///   of its stream, those in a state of a newer version included, over all runs; it MUST only
+    ///   move forwards, and never beyond what complete or sorted enumeration has covered, also when
+    ///   a run that ended is finalised again.
     /// - Where the provider told a cursor, that is the one: taken as it is, of the stream's latest
     ///   run only, once its enumeration is complete and nothing of the stream is unresolved.
     /// - `next_sync_at` MUST move, whatever the outcome, once the last unfinished run of the
