@@ -53,7 +53,7 @@ pub struct SyncPolicy {
     pub stuck_after_runs: i16,
     /// Syncs are overdue after so many intervals (HLT-14).
     pub stale_after_intervals: u32,
-    /// How long work under way may go on after a stop.
+    /// How long work under way may go on after a stop, and then its end wait for the store.
     pub drain_limit: Duration,
 }
 
