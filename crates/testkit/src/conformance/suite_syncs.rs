@@ -179,8 +179,8 @@ macro_rules! __conformance_sync_cases {
             the_last_cursor_that_was_told_in_a_run_counts
             a_cursor_of_a_run_that_was_followed_is_not_taken
             a_cursor_that_was_told_waits_for_everything
-            a_cursor_told_before_enumeration_failed_is_not_taken
             a_cursor_told_beside_an_item_that_was_refused_is_not_taken
+            a_cursor_told_before_enumeration_failed_is_not_taken
             a_cursor_that_was_told_never_moves_backwards
             a_cursor_an_operator_put_is_kept_from_what_was_told_before
         }

@@ -84,6 +84,7 @@ fn names(items: &[SyncItem]) -> Vec<&str> {
         .collect()
 }
 
+// W-SYN-12, W-MAP-5
 pub async fn a_full_run_tells_of_the_records_it_did_not_see(subject: &Subject) {
     let mut feed = Feed::new(subject).await;
     feed.sync(versions(&["a", "b", "c"]), &[], 0).await;

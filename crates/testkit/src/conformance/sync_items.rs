@@ -394,14 +394,27 @@ pub async fn an_entry_that_does_not_fit_fails_alone(subject: &Subject) {
         ..version("c", 3)
     };
 
-    let page = vec![version("a", 1), too_long, fitting];
+    let ordered = |length| NewItem {
+        checkpoint: Some(Checkpoint::Text("\u{1f980}".repeat(length))),
+        ..version("d", 0)
+    };
+
+    let page = vec![
+        version("a", 1),
+        too_long,
+        fitting,
+        ordered(511),
+        ordered(512),
+    ];
     let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
 
     assert!(matches!(added[0], Ok(ItemAdded::Stored(_))), "{added:?}");
     assert_eq!(added[1], Err(Rejected::DoesNotFit));
     assert!(matches!(added[2], Ok(ItemAdded::Stored(_))), "{added:?}");
+    assert!(matches!(added[3], Ok(ItemAdded::Stored(_))), "{added:?}");
+    assert_eq!(added[4], Err(Rejected::DoesNotFit));
     let run = feed.run(run.id).await;
-    assert_eq!((run.counts.open, run.counts.total), (2, 2));
+    assert_eq!((run.counts.open, run.counts.total), (3, 3));
     assert!(run.enumerated);
 }
 
