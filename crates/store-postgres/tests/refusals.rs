@@ -118,6 +118,7 @@ impl World {
                 checkpoint: Some(Checkpoint::Number(1)),
                 payload: Payload::Text("{}".to_owned()),
                 digest: None,
+                other_digests: Vec::new(),
                 batch_id: None,
             }],
             next: PageEnd::Continue(json!(2)),

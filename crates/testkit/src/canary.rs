@@ -12,16 +12,25 @@ use std::{
     },
 };
 
+use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use integrations_core::{
     client::{Install, IntegrationClient, IntegrationHandle},
     event::{Event, EventSink},
-    provider::{Account, Fields, Provider, ProviderError, Redaction},
+    provider::{
+        Account, EnumerationError, Fields, PageQuery, Provider, ProviderError, Redaction,
+        ScheduledSync, SourceItem, SyncPage, SyncStream,
+    },
     redact::{JsonPath, SecretNames},
     store::Ports,
+    sync::{
+        Payload,
+        engine::{Handled, HandlerError, SyncEngine, SyncRequest, WorkScope, handler_fn},
+    },
     trace::TraceContext,
     transport::{Reached, TransportErrorKind},
-    value::{IntegrationName, ProviderKey},
+    value::{ExternalId, IntegrationName, ItemKind, ProviderKey, StreamName},
+    work::Stop,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
@@ -29,6 +38,7 @@ use tracing::{
     Metadata, Subscriber,
     field::{Field, Visit},
     span,
+    subscriber::DefaultGuard,
 };
 use url::Url;
 
@@ -51,6 +61,15 @@ impl Said {
     fn note(&self, text: String) {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         said.push(text);
+    }
+
+    /// Hears what is traced on this thread, until the guard is dropped.
+    #[must_use]
+    pub fn hear_traces(&self) -> DefaultGuard {
+        tracing::subscriber::set_default(Listener {
+            said: self.clone(),
+            next: AtomicU64::new(1),
+        })
     }
 
     /// What was said so far.
@@ -161,11 +180,59 @@ impl Provider for Aviary {
     fn redaction(&self) -> Option<&dyn Redaction> {
         Some(self)
     }
+
+    fn scheduled_sync(&self) -> Option<&dyn ScheduledSync> {
+        Some(self)
+    }
 }
 
 impl Redaction for Aviary {
     fn paths(&self) -> Vec<String> {
         vec!["$.birds[*].ring".to_owned()]
+    }
+}
+
+impl ScheduledSync for Aviary {
+    fn streams(&self) -> Vec<Box<dyn SyncStream>> {
+        vec![Box::new(Birds)]
+    }
+}
+
+/// What is told of secrets where nothing but text can be told.
+fn told() -> String {
+    format!(
+        "GET https://x.example/?key=1&secret=canary-in-an-error: Bearer canary-bearer-12345 \
+         {PASSWORD}"
+    )
+}
+
+/// Two pages, of which the second fails.
+struct Birds;
+
+#[async_trait]
+impl SyncStream for Birds {
+    #[expect(clippy::expect_used, reason = "the name is a valid one")]
+    fn name(&self) -> StreamName {
+        StreamName::new("birds").expect("a name")
+    }
+
+    #[expect(clippy::expect_used, reason = "the names are valid ones")]
+    async fn page(&self, query: &PageQuery) -> Result<SyncPage, EnumerationError> {
+        if query.page.is_some() {
+            return Err(EnumerationError::failed(told()));
+        }
+        let kinds = ["fails", "hopeless", "skips"].into_iter();
+        let item = |kind| SourceItem {
+            kind: ItemKind::new(kind).expect("a kind"),
+            payload: Payload::Text("{}".to_owned()),
+            external_id: Some(ExternalId::new("bird").expect("an id")),
+            checkpoint: None,
+        };
+        Ok(SyncPage {
+            items: kinds.map(item).collect(),
+            next: Some(json!(2)),
+            cursor: None,
+        })
     }
 }
 
@@ -183,10 +250,7 @@ impl Redaction for Aviary {
 )]
 pub async fn release(ports: impl Into<Ports>) -> Said {
     let said = Said::default();
-    let listening = tracing::subscriber::set_default(Listener {
-        said: said.clone(),
-        next: AtomicU64::new(1),
-    });
+    let listening = said.hear_traces();
     let transport = ScriptedTransport::new();
     let listed = [
         "authorization",
@@ -212,6 +276,7 @@ pub async fn release(ports: impl Into<Ports>) -> Said {
     other_bodies(&transport, &handle, &said).await;
     failures(&transport, &handle, &said).await;
     sdk(&handle, &said).await;
+    sync(&client, &handle, &said).await;
     client.shutdown().await;
     said.note(format!("{client:?} {handle:?}"));
     drop(listening);
@@ -327,9 +392,33 @@ async fn failures(transport: &ScriptedTransport, handle: &IntegrationHandle, sai
 /// A label and an error that tell what they should not.
 async fn sdk(handle: &IntegrationHandle, said: &Said) {
     let label = format!("birds.list {TOKEN}");
-    let told = "GET https://x.example/?key=1&secret=canary-in-an-error: Bearer canary-bearer-12345";
-    let work = |_| async move { Err::<(), _>(std::io::Error::other(format!("{told} {PASSWORD}"))) };
+    let work = |_| async move { Err::<(), _>(std::io::Error::other(told())) };
     if let Err(error) = handle.run(&label, work).await {
         said.note(error.to_string());
     }
+}
+
+/// A sync whose enumeration, handlers and reasons tell what they should not.
+#[expect(
+    clippy::expect_used,
+    reason = "a mistake in a test shall fail the test"
+)]
+async fn sync(client: &IntegrationClient, handle: &IntegrationHandle, said: &Said) {
+    let handler = handler_fn(|attempt| async move {
+        match attempt.kind().as_str() {
+            "fails" => Err(std::io::Error::other(told()).into()),
+            "hopeless" => Err(HandlerError::hopeless(told())),
+            _ => Ok(Handled::Skipped { reason: told() }),
+        }
+    });
+    let engine = SyncEngine::builder(client).any_handler(handler).build();
+    let engine = engine.expect("an engine");
+    let account = handle.find().await.expect("a store").expect("an account");
+    let stop = Stop::new();
+    let report = engine.sync_now(&SyncRequest::of(account.id), &stop).await;
+    let report = report.expect("a round");
+    said.note(format!("{report:?}"));
+    let counts = engine.drain(&WorkScope::default(), &stop).await;
+    let ended = (counts.retried, counts.failed, counts.skipped);
+    assert_eq!(ended, (1, 1, 1), "{report:?}");
 }

@@ -46,6 +46,10 @@ impl IntegrationClient {
         let Some(id) = integration else {
             return by_names();
         };
+        if let Ok(connection) = shared.connect(id.into(), &Scope::Operator).await {
+            return connection.redactor.clone();
+        }
+        // An account that takes no calls has secrets all the same.
         let found = (shared.ports.integrations)
             .find(id.into(), &Scope::Operator)
             .await;

@@ -75,6 +75,7 @@ pub(super) fn deletion(
         checkpoint: None,
         payload: Payload::Text("null".to_owned()),
         digest: Some(last_seen.to_be_bytes().to_vec()),
+        other_digests: Vec::new(),
         batch_id: None,
     })
 }

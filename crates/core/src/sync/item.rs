@@ -95,6 +95,9 @@ pub struct NewItem {
     pub payload: Payload,
     /// A keyed digest of the payload: the version of records without a checkpoint.
     pub digest: Option<Vec<u8>>,
+    /// The same under the other keys of the ring: what this version may be on file under. Rows do
+    /// not keep them.
+    pub other_digests: Vec<Vec<u8>>,
     /// Set where somebody correlates items; at most 36 characters.
     pub batch_id: Option<String>,
 }
@@ -104,6 +107,13 @@ impl NewItem {
     #[must_use]
     pub fn order(&self) -> Option<CheckpointOrder> {
         self.checkpoint.as_ref().map(Checkpoint::order)
+    }
+
+    /// Whether that is a digest of it, under whichever key.
+    #[must_use]
+    pub fn has_digest(&self, digest: &[u8]) -> bool {
+        let mut digests = self.digest.iter().chain(&self.other_digests);
+        digests.any(|own| own == digest)
     }
 }
 

@@ -14,6 +14,10 @@ use crate::{
     value::StreamName,
 };
 
+/// What a run says that missed an item.
+const ITEM_MISSED: &str =
+    "items could not be stored, because they do not fit their columns: the trace names them";
+
 define_state! {
     /// How a run stands.
     RunState {
@@ -55,7 +59,7 @@ pub struct SyncRun {
     pub page_token: Option<Json>,
     /// Whether enumeration has ended.
     pub enumerated: bool,
-    /// Why it ended early.
+    /// Why it does not have all that there was: it ended early, or an item could not be stored.
     pub enumeration_error: Option<String>,
     /// Whether it looks at everything, from the beginning.
     pub full_resync: bool,
@@ -99,6 +103,21 @@ impl SyncRun {
     #[must_use]
     pub const fn is_trusted(&self) -> bool {
         self.sorted || self.is_complete()
+    }
+
+    /// Whether what it has not seen by the end was deleted: it looks at everything, and nothing of
+    /// that was missed.
+    #[must_use]
+    pub const fn finds_deletions(&self) -> bool {
+        self.full_resync && self.enumeration_error.is_none()
+    }
+
+    /// Takes note of an item that could not be stored. No row of it holds the cursor back, so the
+    /// run is neither complete nor sorted from then on, whoever goes on with it.
+    pub fn miss_item(&mut self) {
+        self.sorted = false;
+        self.enumeration_error
+            .get_or_insert_with(|| ITEM_MISSED.to_owned());
     }
 }
 
@@ -172,7 +191,7 @@ pub struct RunPage {
 pub enum PageEnd {
     /// With the page of this token.
     Continue(Json),
-    /// It is complete.
+    /// It is complete, but for what was refused.
     Complete,
     /// It ended early, with this error of at most 1000 characters; what it brought stands.
     Failed(String),

@@ -42,7 +42,7 @@ pub trait SyncStore: Send + Sync {
     /// - MUST refuse a fence that is not the integration's present one, or a run that has ended.
     /// - The same version twice in a run MUST be dropped and counted; another version MUST be
     ///   stored, and so MUST content that comes back after other content (A, B, A) where a digest
-    ///   is the version.
+    ///   is the version. A version is the same under whichever key it was digested.
     /// - A version that was handled or let go before, or lies below one that was, MUST be dropped
     ///   and counted, unless the run is a full resync and the versions differ.
     /// - An unresolved row of an earlier run with this version MUST be queued again under this
@@ -50,8 +50,9 @@ pub trait SyncStore: Send + Sync {
     ///   worker and moves to this run.
     /// - Every record MUST be marked as seen by this run; items that tell of its deletion MUST be
     ///   let go.
-    /// - A run whose checkpoints fall, or one of whose items is refused, MUST NOT count as sorted
-    ///   from then on.
+    /// - A run whose checkpoints fall MUST NOT count as sorted from then on. One of whose items is
+    ///   refused MUST NOT either, and MUST NOT count as complete, whatever else is told of it:
+    ///   [`SyncRun::miss_item`].
     ///
     /// # Errors
     ///
@@ -90,8 +91,9 @@ pub trait SyncStore: Send + Sync {
     ///
     /// - Exactly one of any number of calls MUST end a run.
     /// - The cursor MUST be the greatest resolved checkpoint strictly below every unresolved one
-    ///   of its stream, over all runs; it MUST only move forwards, and never beyond what complete
-    ///   or sorted enumeration has covered, also when a run that ended is finalised again.
+    ///   of its stream, those in a state of a newer version included, over all runs; it MUST only
+    ///   move forwards, and never beyond what complete or sorted enumeration has covered, also when
+    ///   a run that ended is finalised again.
     /// - Where the provider told a cursor, that is the one: taken as it is, of the stream's latest
     ///   run only, once its enumeration is complete and nothing of the stream is unresolved.
     /// - `next_sync_at` MUST move, whatever the outcome, once the last unfinished run of the
@@ -202,7 +204,8 @@ pub trait SyncStore: Send + Sync {
     /// until there are no more records; which MUST end enumeration as complete.
     ///
     /// - MUST refuse a fence that is not the integration's present one, a run that has ended, and
-    ///   one whose enumeration has; MUST find nothing where the run is no full resync.
+    ///   one whose enumeration has; MUST find nothing unless the run
+    ///   [finds deletions](SyncRun::finds_deletions).
     /// - Each record that was deleted MUST have an item of its kind's
     ///   [`deletion`](ItemKind::deletion), once for as long as it stays away; an item that failed
     ///   MUST be queued again under this run.

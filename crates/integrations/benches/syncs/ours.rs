@@ -71,6 +71,7 @@ fn item(n: usize) -> NewItem {
         checkpoint: Some(Checkpoint::Number(i64::try_from(n).unwrap())),
         payload: Payload::Text("x".repeat(200)),
         digest: None,
+        other_digests: Vec::new(),
         batch_id: None,
     }
 }

@@ -7,7 +7,7 @@ use integrations_core::{
     store::StoreError,
     sync::{
         Checkpoint, CheckpointOrder, CursorMove, SyncRun,
-        protocol::{self, is_further, lowest, put_cursor},
+        protocol::{self, is_further, put_cursor},
     },
     value::StreamName,
 };
@@ -27,6 +27,17 @@ const WRITE: Template = Template::both(
     "UPDATE {integrations} SET sync_cursor = $2, updated_at = $3 \
      WHERE id = $1 AND removed_at IS NULL",
 );
+
+/// The states of an integration's items, those of newer versions included, each found in the index
+/// behind the one before: nobody knows how many items there are of one.
+macro_rules! states {
+    () => {
+        "WITH RECURSIVE states (status) AS (\
+         SELECT min(status) FROM {sync_items} WHERE integration_id = $1 UNION ALL \
+         SELECT (SELECT min(t.status) FROM {sync_items} AS t WHERE t.integration_id = $1 \
+         AND t.status > states.status) FROM states WHERE states.status IS NOT NULL) "
+    };
+}
 
 impl<B: OwnCommit> SqlStore<B> {
     pub(super) async fn advance_once(
@@ -123,12 +134,13 @@ impl<B: OwnCommit> SqlStore<B> {
         run: &SyncRun,
         covered: Option<CheckpointOrder>,
     ) -> Result<Option<Json>, SqlError> {
-        const UNRESOLVED: Template = Template::both(
-            "SELECT (SELECT min(checkpoint_order) FROM {sync_items} WHERE integration_id = $1 \
-             AND status = 'pending' AND stream = $2) AS waiting, \
-             (SELECT min(checkpoint_order) FROM {sync_items} WHERE integration_id = $1 \
-             AND status = 'failed' AND stream = $2) AS failed",
-        );
+        const UNRESOLVED: Template = Template::both(concat!(
+            states!(),
+            "SELECT min(lowest) AS lowest FROM (SELECT (SELECT min(t.checkpoint_order) \
+             FROM {sync_items} AS t WHERE t.integration_id = $1 AND t.status = states.status \
+             AND t.stream = $2) AS lowest FROM states \
+             WHERE states.status NOT IN ('success', 'skipped')) AS each_state",
+        ));
         const RESOLVED: Template = Template::both(
             "SELECT (SELECT max(checkpoint_order) FROM {sync_items} WHERE integration_id = $1 \
              AND status = 'success' AND stream = $2 AND checkpoint_order < $3) AS handled, \
@@ -144,7 +156,7 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind(&run.stream);
         let mut unresolved_order = None;
         for row in session.query(unresolved).await? {
-            unresolved_order = lowest(order(&row, "waiting")?, order(&row, "failed")?);
+            unresolved_order = order(&row, "lowest")?;
         }
         let mut resolved_below = None;
         if let Some(unresolved) = unresolved_order
@@ -171,10 +183,12 @@ impl<B: OwnCommit> SqlStore<B> {
         session: &mut dyn Session,
         run: &SyncRun,
     ) -> Result<bool, SqlError> {
-        const UNRESOLVED: Template = Template::both(
-            "SELECT id FROM {sync_items} WHERE integration_id = $1 AND stream = $2 \
-             AND status IN ('pending', 'failed') LIMIT 1",
-        );
+        const UNRESOLVED: Template = Template::both(concat!(
+            states!(),
+            "SELECT 1 FROM states WHERE states.status NOT IN ('success', 'skipped') \
+             AND (SELECT 1 FROM {sync_items} AS t WHERE t.integration_id = $1 \
+             AND t.status = states.status AND t.stream = $2 LIMIT 1) IS NOT NULL LIMIT 1",
+        ));
         let statement = self
             .sql(&UNRESOLVED)
             .bind(run.integration_id)

@@ -77,7 +77,8 @@ impl<B: OwnCommit> SqlStore<B> {
             .bind_texts(&external_ids);
         for row in session.query(versions).await? {
             let item = item_state(&row)?;
-            if let Some(key) = item.record() {
+            // A state of a newer version is left alone.
+            if let Some(key) = item.record().filter(|_| item.is_unresolved()) {
                 known.versions.entry(key).or_default().push(item);
             }
         }

@@ -95,7 +95,7 @@ impl<B: OwnCommit> SqlStore<B> {
             unseen: Vec::new(),
             last: None,
         };
-        if !run.full_resync {
+        if !run.finds_deletions() {
             return Ok(part);
         }
         let after = sweep.after.as_ref();

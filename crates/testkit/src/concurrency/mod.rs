@@ -176,6 +176,7 @@ fn item(name: &str) -> NewItem {
         checkpoint: Some(Checkpoint::Number(1)),
         payload: Payload::Text("{}".to_owned()),
         digest: None,
+        other_digests: Vec::new(),
         batch_id: None,
     }
 }

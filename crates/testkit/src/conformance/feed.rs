@@ -78,7 +78,16 @@ pub(super) fn version(name: &str, checkpoint: i64) -> NewItem {
         checkpoint: Some(Checkpoint::Number(checkpoint)),
         payload: Payload::Text(format!("{name}@{checkpoint}")),
         digest: None,
+        other_digests: Vec::new(),
         batch_id: None,
+    }
+}
+
+/// A version that fits no row.
+pub(super) fn refused(name: &str, checkpoint: i64) -> NewItem {
+    NewItem {
+        payload: Payload::Text("\0".to_owned()),
+        ..version(name, checkpoint)
     }
 }
 

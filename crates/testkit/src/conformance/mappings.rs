@@ -77,7 +77,7 @@ pub async fn every_column_round_trips(subject: &Subject) {
     assert_eq!(found.mapping, full);
 }
 
-// MAP-02
+// MAP-02, W-MAP-5
 pub async fn the_same_claim_again_updates_what_it_gives(subject: &Subject) {
     let row = subject.integration().await;
     let first = NewMapping {

@@ -13,6 +13,7 @@
 
 mod feed;
 pub mod fixtures;
+mod newer;
 mod suite;
 mod suite_syncs;
 
@@ -86,6 +87,8 @@ pub mod workers;
 use std::{any::Any, fmt};
 
 use integrations_core::store::Ports;
+
+pub use newer::leaves_newer_states_alone;
 
 /// The store under test, fresh for each case.
 ///

@@ -107,6 +107,37 @@ pub async fn rows_older_than_the_age_go(subject: &Subject) {
     assert_eq!(requests(subject).await, ids[2..]);
 }
 
+// W-PRU-2
+pub async fn a_first_attempt_that_goes_leaves_its_retries_as_they_were(subject: &Subject) {
+    let integration = subject.integration().await;
+    let first = requests_at(subject, integration.id, &[0]).await[0];
+    let retry = |second| {
+        neutral(NewRequest {
+            retry_of: Some(first),
+            created_at: at(second),
+            ..attempt(integration.id)
+        })
+    };
+    let retries = [retry(100), retry(200)];
+    subject.ports.journal.record(&retries).await.unwrap();
+    let chain = RequestFilter {
+        chain: Some(first),
+        ..RequestFilter::default()
+    };
+    let read = async || {
+        let (log, page) = (&subject.ports.requests, whole());
+        let rows = log.query(&chain, &Scope::Operator, &page).await.unwrap();
+        rows.items
+    };
+    let before = read().await;
+
+    let pruned = prune(subject, &older(Prunable::Requests, 50)).await;
+
+    assert_eq!(pruned.deleted, 1);
+    assert_eq!(before.len(), 3);
+    assert_eq!(read().await, before[1..], "and they are still its chain");
+}
+
 // W-PRU-3
 pub async fn a_dry_run_counts_and_deletes_nothing(subject: &Subject) {
     let integration = subject.integration().await;

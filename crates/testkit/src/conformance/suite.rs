@@ -390,6 +390,7 @@ macro_rules! __conformance_cases {
     ($what:ident retention) => {
         $crate::__conformance_cases! { @$what retention
             rows_older_than_the_age_go
+            a_first_attempt_that_goes_leaves_its_retries_as_they_were
             a_dry_run_counts_and_deletes_nothing
             a_batch_looks_at_no_more_rows_than_its_limit
             a_batch_goes_on_behind_its_beginning

@@ -63,6 +63,7 @@ macro_rules! __conformance_sync_cases {
             items_without_an_external_id_are_never_duplicates
             a_version_that_succeeded_before_is_dropped_and_counted
             without_a_checkpoint_the_digest_is_the_version
+            a_digest_under_another_key_is_the_same_version
             content_that_comes_back_is_a_new_version
             content_that_comes_back_behind_a_failure_is_a_new_version
             a_version_that_was_let_go_is_not_stored_again
@@ -83,6 +84,7 @@ macro_rules! __conformance_sync_cases {
             records_are_looked_at_part_by_part
             a_run_that_is_not_full_tells_of_no_deletion
             a_sweep_under_a_lost_fence_or_after_the_end_stores_nothing
+            a_run_that_missed_an_item_tells_of_no_deletion
             a_deletion_is_told_once
             a_deletion_that_failed_is_queued_again_by_the_next_full_run
             a_record_that_comes_back_is_news_and_may_be_deleted_again
@@ -166,6 +168,8 @@ macro_rules! __conformance_sync_cases {
             a_run_that_was_out_of_order_moves_the_cursor_at_its_end
             a_page_that_is_told_again_is_still_in_order
             a_run_with_an_item_that_was_refused_is_sorted_no_longer
+            the_cursor_never_passes_an_item_that_was_refused
+            a_refusal_stays_with_a_run_that_is_taken_over
             a_late_settlement_lets_no_cursor_pass
             an_operator_sets_the_cursor_of_one_stream
         }
@@ -176,6 +180,7 @@ macro_rules! __conformance_sync_cases {
             the_last_cursor_that_was_told_in_a_run_counts
             a_cursor_of_a_run_that_was_followed_is_not_taken
             a_cursor_that_was_told_waits_for_everything
+            a_cursor_told_beside_an_item_that_was_refused_is_not_taken
             a_cursor_told_before_enumeration_failed_is_not_taken
             a_cursor_that_was_told_never_moves_backwards
             a_cursor_an_operator_put_is_kept_from_what_was_told_before

@@ -3,16 +3,17 @@
 use chrono::{FixedOffset, TimeZone};
 use integrations_core::{
     integration::Scope,
+    store::Rejected,
     sync::{
-        Checkpoint, CursorMove, Finalised, ItemOutcome, NewItem, PageAdded, PageEnd, Payload,
-        SyncRun,
+        Checkpoint, CursorMove, Finalised, ItemOutcome, NewItem, PageAdded, PageEnd, RunOpened,
+        RunState, SyncRun,
     },
 };
 use serde_json::{Value as Json, json};
 
 use super::{
     Subject,
-    feed::{Feed, LEASE_SECONDS, stored, version},
+    feed::{Feed, LEASE_SECONDS, refused, stored, version},
     fixtures::{at, scope},
 };
 
@@ -418,19 +419,67 @@ pub async fn a_page_that_is_told_again_is_still_in_order(subject: &Subject) {
 pub async fn a_run_with_an_item_that_was_refused_is_sorted_no_longer(subject: &Subject) {
     let feed = Feed::new(subject).await;
     let run = feed.open_sorted(0).await;
-    let refused = NewItem {
-        payload: Payload::Text("\0".to_owned()),
-        ..version("b", 20)
-    };
-
     let before = turn(&feed, &run, vec![version("a", 10)]).await;
-    let after = turn(&feed, &run, vec![refused, version("c", 30)]).await;
+    let after = turn(&feed, &run, vec![refused("b", 20), version("c", 30)]).await;
 
     assert_eq!((before, after), (vec![json!(10)], vec![json!(10)]));
-    let error = PageEnd::Failed("an item was refused".to_owned());
-    feed.add(run.id, vec![], error, 1).await;
+    feed.add(run.id, vec![], PageEnd::Complete, 1).await;
     feed.end(run.id, 1).await;
     assert_eq!(feed.cursor().await, Some(json!(10)));
+}
+
+// INV-06: the last page may be the one with the refusal, and the only one.
+pub async fn the_cursor_never_passes_an_item_that_was_refused(subject: &Subject) {
+    for sorted in [false, true] {
+        let mut feed = Feed::new(subject).await;
+        feed.sync(vec![version("a", 10)], &[], 0).await;
+        feed.win_lease(3600).await;
+        let run = match sorted {
+            true => feed.open_sorted(3600).await,
+            false => feed.open(3600).await,
+        };
+
+        let page = vec![refused("b", 12), version("c", 15)];
+        let added = feed.add(run.id, page, PageEnd::Complete, 3600).await;
+        assert_eq!(added[0], Err(Rejected::DoesNotFit));
+        feed.work_but(&[], 3600).await;
+        let end = feed.end(run.id, 3600).await;
+
+        assert!(end.run.enumeration_error.is_some());
+        assert_eq!((end.run.state, end.cursor), (RunState::Partial, None));
+        assert_eq!(feed.cursor().await, Some(json!(10)), "sorted: {sorted}");
+        let again = vec![version("b", 12), version("c", 15)];
+        let end = feed.sync(again, &[], 7200).await;
+        assert_eq!(
+            (end.run.counts.succeeded, end.run.counts.duplicates),
+            (1, 1)
+        );
+        assert_eq!(feed.cursor().await, Some(json!(15)), "sorted: {sorted}");
+    }
+}
+
+// INV-06: a refusal is the run's, not that of whoever enumerates it.
+pub async fn a_refusal_stays_with_a_run_that_is_taken_over(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let opened = feed.open(0).await;
+    let next = PageEnd::Continue(2.into());
+    feed.add(opened.id, vec![refused("a", 1)], next, 0).await;
+    feed.win_lease(3600).await;
+    let opening = feed.opening(3600);
+    let run = match feed.subject.ports.syncs.open_run(&opening).await.unwrap() {
+        RunOpened::Resumed(run) => run,
+        other => panic!("the run should have been resumed, not {other:?}"),
+    };
+
+    assert!(run.enumeration_error.is_some());
+    let last = vec![version("b", 2)];
+    feed.add(run.id, last, PageEnd::Complete, 3600).await;
+    feed.work_but(&[], 3600).await;
+    let end = feed.end(run.id, 3600).await;
+
+    assert_eq!((end.run.state, end.synced), (RunState::Partial, false));
+    assert_eq!(end.run.enumeration_error, run.enumeration_error);
+    assert_eq!(feed.cursor().await, None);
 }
 
 // INV-06: a late job moves no cursor.

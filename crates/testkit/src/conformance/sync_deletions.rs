@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     Subject,
-    feed::{Feed, LEASE_SECONDS, digested, stored, version},
+    feed::{Feed, LEASE_SECONDS, digested, refused, stored, version},
     fixtures::{at, external, whole},
 };
 
@@ -84,6 +84,7 @@ fn names(items: &[SyncItem]) -> Vec<&str> {
         .collect()
 }
 
+// W-SYN-12, W-MAP-5
 pub async fn a_full_run_tells_of_the_records_it_did_not_see(subject: &Subject) {
     let mut feed = Feed::new(subject).await;
     feed.sync(versions(&["a", "b", "c"]), &[], 0).await;
@@ -203,6 +204,21 @@ pub async fn a_sweep_under_a_lost_fence_or_after_the_end_stores_nothing(subject:
     let ended = sweep(&feed, &sweeping(&feed, run.id, 3603)).await;
     assert_eq!(ended, Swept::FenceLost);
     assert_eq!(deletions(&feed).await, []);
+}
+
+// What was told and not stored is there all the same.
+pub async fn a_run_that_missed_an_item_tells_of_no_deletion(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    feed.sync(versions(&["a", "b"]), &[], 0).await;
+
+    let (run, told) = full(&mut feed, vec![refused("a", 2)], 3600).await;
+
+    assert_eq!(told, []);
+    assert_eq!(deletions(&feed).await, []);
+    assert!(feed.run(run.id).await.enumerated, "it ends all the same");
+    assert_eq!(feed.end(run.id, 3600).await.run.state, RunState::Failed);
+    let told = full_sync(&mut feed, versions(&["a"]), &[], 7200).await;
+    assert_eq!(told.len(), 1, "`b` was deleted");
 }
 
 pub async fn a_deletion_is_told_once(subject: &Subject) {

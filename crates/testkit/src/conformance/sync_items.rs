@@ -208,6 +208,38 @@ pub async fn without_a_checkpoint_the_digest_is_the_version(subject: &Subject) {
     assert_eq!(added[3], Ok(ItemAdded::Duplicate(id)));
 }
 
+// DESIGN: "a digest under any key still in the ring verifies"
+pub async fn a_digest_under_another_key_is_the_same_version(subject: &Subject) {
+    let mut feed = Feed::new(subject).await;
+    let page = vec![digested("a", b"old a"), digested("b", b"old b")];
+    feed.sync(page, &["b"], 0).await;
+    feed.win_lease(3600).await;
+    let run = feed.open(3600).await;
+    let after_rotation = |name, content: &str| NewItem {
+        other_digests: vec![format!("old {content}").into_bytes()],
+        ..digested(name, format!("new {content}").as_bytes())
+    };
+
+    let page = vec![
+        after_rotation("a", "a"),
+        after_rotation("b", "b"),
+        after_rotation("b", "b"),
+        after_rotation("a", "c"),
+    ];
+    let added = feed.add(run.id, page, PageEnd::Complete, 3600).await;
+
+    let [
+        Ok(ItemAdded::AlreadyDone),
+        Ok(ItemAdded::Requeued(failed)),
+        Ok(ItemAdded::Duplicate(again)),
+        Ok(ItemAdded::Stored(_)),
+    ] = added[..]
+    else {
+        panic!("only other content should be news: {added:?}");
+    };
+    assert_eq!(failed, again);
+}
+
 // What was changed and changed back is to be handled again, or the other side's content and ours
 // would differ.
 pub async fn content_that_comes_back_is_a_new_version(subject: &Subject) {
@@ -362,14 +394,27 @@ pub async fn an_entry_that_does_not_fit_fails_alone(subject: &Subject) {
         ..version("c", 3)
     };
 
-    let page = vec![version("a", 1), too_long, fitting];
+    let ordered = |length| NewItem {
+        checkpoint: Some(Checkpoint::Text("\u{1f980}".repeat(length))),
+        ..version("d", 0)
+    };
+
+    let page = vec![
+        version("a", 1),
+        too_long,
+        fitting,
+        ordered(511),
+        ordered(512),
+    ];
     let added = feed.add(run.id, page, PageEnd::Complete, 0).await;
 
     assert!(matches!(added[0], Ok(ItemAdded::Stored(_))), "{added:?}");
     assert_eq!(added[1], Err(Rejected::DoesNotFit));
     assert!(matches!(added[2], Ok(ItemAdded::Stored(_))), "{added:?}");
+    assert!(matches!(added[3], Ok(ItemAdded::Stored(_))), "{added:?}");
+    assert_eq!(added[4], Err(Rejected::DoesNotFit));
     let run = feed.run(run.id).await;
-    assert_eq!((run.counts.open, run.counts.total), (2, 2));
+    assert_eq!((run.counts.open, run.counts.total), (3, 3));
     assert!(run.enumerated);
 }
 

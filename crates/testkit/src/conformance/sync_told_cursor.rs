@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Subject,
-    feed::{Feed, failed, stored, version},
+    feed::{Feed, failed, refused, stored, version},
     fixtures::at,
     sync_cursor::set_cursor,
 };
@@ -116,6 +116,18 @@ pub async fn a_cursor_that_was_told_waits_for_everything(subject: &Subject) {
 }
 
 // INV-06
+// INV-06
+pub async fn a_cursor_told_beside_an_item_that_was_refused_is_not_taken(subject: &Subject) {
+    let feed = Feed::new(subject).await;
+    let page = vec![refused("a", 10), version("b", 20)];
+    let run = run_to(&feed, page, json!("told"), 0).await;
+    feed.work_but(&[], 0).await;
+
+    feed.end(run.id, 0).await;
+
+    assert_eq!(feed.cursor().await, None);
+}
+
 pub async fn a_cursor_told_before_enumeration_failed_is_not_taken(subject: &Subject) {
     let mut feed = Feed::new(subject).await;
     let first = run_to(&feed, vec![version("a", 10)], json!("first"), 0).await;

@@ -117,7 +117,7 @@ impl ItemRow {
 
     /// Whether it holds back the cursor.
     pub(super) fn is_unresolved(&self) -> bool {
-        self.state().is_unresolved()
+        !self.item.status.is_resolved()
     }
 
     /// The row as it reads at `now`.

@@ -38,12 +38,12 @@ pub(super) fn claim(state: &mut State, claim: &ItemClaim) -> Vec<SyncItem> {
 
 /// The items a claim may take, the longest due first, by integration.
 fn waiting(state: &State, claim: &ItemClaim) -> BTreeMap<IntegrationId, VecDeque<SyncItemId>> {
-    let unfinished: Vec<ItemState> = (state.items.values())
-        .filter(|row| row.item.status.is_unfinished())
+    let present: Vec<ItemState> = (state.items.values())
         .map(ItemRow::state)
+        .filter(|item| !item.is_over())
         .collect();
     let mut versions = BTreeMap::<_, Vec<&ItemState>>::new();
-    for item in &unfinished {
+    for item in &present {
         if let Some(key) = item.record() {
             versions.entry(key).or_default().push(item);
         }
@@ -53,7 +53,7 @@ fn waiting(state: &State, claim: &ItemClaim) -> BTreeMap<IntegrationId, VecDeque
         let mut others = record.into_iter().flatten();
         !others.any(|other| item.waits_for(other, claim.now))
     };
-    let mut due: Vec<_> = unfinished
+    let mut due: Vec<_> = present
         .iter()
         .filter(|item| is_asked_for(item, claim) && item.is_due(claim.now))
         .filter(|item| takes_items(state, item.integration_id))

@@ -4,8 +4,8 @@ use integrations_core::{
     id::SyncItemId,
     store::{Rejected, StoreError},
     sync::{
-        Checkpoint, ItemStatus, NewItem, PageAdded, PageEnd, Payload, RunPage, RunState, SyncItem,
-        SyncRun,
+        Checkpoint, CheckpointOrder, ItemStatus, NewItem, PageAdded, PageEnd, Payload, RunPage,
+        RunState, SyncItem, SyncRun,
         protocol::{ItemState, Known, PagePlan, plan_page},
     },
 };
@@ -89,7 +89,11 @@ pub(super) fn known(state: &State, run: &SyncRun) -> Known {
     known
 }
 
+/// The most characters of a checkpoint's order: what an index on it takes.
+const MAX_ORDER: usize = 512;
+
 fn columns(new: &NewItem) -> Columns {
+    let order = new.order();
     let checkpoint = new.checkpoint.as_ref().map(Checkpoint::to_json);
     let payload = match &new.payload {
         Payload::Text(text) => Some(text.as_str()),
@@ -99,6 +103,7 @@ fn columns(new: &NewItem) -> Columns {
         .json(checkpoint.as_ref())
         .text(payload)
         .varchar(new.batch_id.as_deref(), 36)
+        .varchar(order.as_ref().map(CheckpointOrder::as_str), MAX_ORDER)
 }
 
 fn stored(run: &SyncRun, item: ItemState, new: &NewItem) -> ItemRow {

@@ -49,7 +49,7 @@ fn part(
     run: &SyncRun,
     sweep: &Sweep,
 ) -> (Vec<Unseen>, Option<(ItemKind, ExternalId)>) {
-    if !run.full_resync {
+    if !run.finds_deletions() {
         return (Vec::new(), None);
     }
     let of_stream =

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use integrations_core::{
-    id::{IntegrationId, Uid},
+    id::{IntegrationId, SyncItemId, Uid},
     integration::{
         ClaimedIntegration, IntegrationStore, NewIntegration, Scope, SyncClaim, SyncSelection,
     },
@@ -21,6 +21,7 @@ use integrations_core::{
 };
 
 use super::MemoryStore;
+use crate::conformance::leaves_newer_states_alone;
 
 fn now(store: &MemoryStore) -> DateTime<Utc> {
     store.clock.now()
@@ -95,6 +96,7 @@ async fn enumerate(store: &MemoryStore, run: &SyncRun, versions: &[(&str, i64)])
         checkpoint: Some(Checkpoint::Number(*version)),
         payload: Payload::Text("{}".to_owned()),
         digest: None,
+        other_digests: Vec::new(),
         batch_id: None,
     });
     let page = RunPage {
@@ -277,4 +279,16 @@ async fn versions_of_a_record_are_handed_out_one_at_a_time() {
     assert_eq!(claim(&store, 5).await, []);
     settle(&store, &first[0], ItemOutcome::Succeeded).await;
     assert_eq!(claim(&store, 5).await[0].checkpoint_value, Some(2.into()));
+}
+
+// DESIGN: a state it does not know is kept as it is.
+#[tokio::test]
+async fn states_of_a_newer_version_are_left_alone() {
+    let store = MemoryStore::new();
+    let put = async |id: SyncItemId, state: &str| {
+        let mut state_of = store.lock();
+        let row = state_of.items.get_mut(id.0).unwrap();
+        row.item.status = ItemStatus::from(state.to_owned());
+    };
+    leaves_newer_states_alone(&store.clone().into(), put).await;
 }

@@ -54,6 +54,13 @@ fn two_records_in_sorted_order() {
     assert_holds(Sync::sorted());
 }
 
+// INV-06: what was refused is in no row that could hold the cursor.
+#[test]
+fn two_records_that_may_be_refused() {
+    assert_holds(Sync::unsorted().refusing());
+    assert_holds(Sync::sorted().refusing());
+}
+
 // INV-08: workers that lose their leases, and versions of one record.
 #[test]
 fn versions_of_one_record() {
@@ -73,6 +80,14 @@ fn a_cursor_that_passes_failures_is_found() {
         Fault::CursorPastFailed,
         properties::CURSOR,
     );
+}
+
+#[test]
+fn a_refusal_that_is_forgotten_is_found() {
+    for model in [Sync::unsorted(), Sync::sorted()] {
+        let fault = Fault::RefusalForgotten;
+        assert_found(model.refusing(), fault, properties::CURSOR);
+    }
 }
 
 #[test]

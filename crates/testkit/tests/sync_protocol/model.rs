@@ -8,7 +8,7 @@ use stateright::{Model, Property};
 
 use super::{
     properties,
-    world::{Version, World, now},
+    world::{Told, Version, World, now},
 };
 
 /// A rule that is broken on purpose.
@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     CountsTwice,
     /// Nobody takes note of how far a stream was enumerated.
     NothingCovered,
+    /// Nobody takes note of what was refused.
+    RefusalForgotten,
 }
 
 /// The steps of one stream, within bounds.
@@ -37,6 +39,8 @@ pub(crate) struct Sync {
     pub(crate) sorted: bool,
     /// Whether enumeration may fail.
     fails: bool,
+    /// Whether the store may refuse an item.
+    refuses: bool,
     runs: usize,
     claims: u8,
     takeovers: u8,
@@ -53,6 +57,7 @@ pub(crate) enum Step {
     TakeOver,
     Page(usize),
     PageFails(usize),
+    PageRefused(usize),
     Claim(SyncItemId),
     Expire(SyncItemId),
     Settle(usize, ItemOutcome),
@@ -74,6 +79,7 @@ impl Sync {
             upstream: UPSTREAM,
             sorted: false,
             fails: true,
+            refuses: false,
             runs: 2,
             claims: 3,
             takeovers: 1,
@@ -90,6 +96,17 @@ impl Sync {
             sorted: true,
             claims: 2,
             ..Self::unsorted()
+        }
+    }
+
+    /// An enumeration that is told to its end, of which the store may refuse any item.
+    pub(crate) fn refusing(self) -> Self {
+        Self {
+            fails: false,
+            refuses: true,
+            claims: 2,
+            decisions: 0,
+            ..self
         }
     }
 
@@ -137,6 +154,9 @@ impl Model for Sync {
             if self.fails {
                 steps.push(Step::PageFails(who));
             }
+            if self.refuses {
+                steps.push(Step::PageRefused(who));
+            }
         }
         if world.claims < self.claims {
             let claimable = world.claimable(self.fault).into_iter();
@@ -181,8 +201,9 @@ impl Model for Sync {
                 world.takeovers += 1;
                 world.open(self.upstream, self.sorted);
             }
-            Step::Page(who) => world.page(who, false, self.fault),
-            Step::PageFails(who) => world.page(who, true, self.fault),
+            Step::Page(who) => world.page(who, Told::Stored, self.fault),
+            Step::PageFails(who) => world.page(who, Told::Nothing, self.fault),
+            Step::PageRefused(who) => world.page(who, Told::Refused, self.fault),
             Step::Claim(id) => world.claim(id),
             Step::Expire(id) => world.expire(id),
             Step::Settle(who, outcome) => world.settle(who, outcome, self.fault),

@@ -9,7 +9,7 @@ use stateright::Property;
 
 use super::{
     model::Sync,
-    world::{Version, World, now, number},
+    world::{Told, Version, World, now, number},
 };
 
 /// INV-06
@@ -119,7 +119,7 @@ fn drains(model: &Sync, world: &World) -> bool {
 /// Enumerates, handles and finalises whatever there is.
 fn finish(model: &Sync, world: &mut World) {
     while !world.enumerators.is_empty() {
-        world.page(0, false, model.fault);
+        world.page(0, Told::Stored, model.fault);
     }
     let failed: Vec<_> = (world.items.values())
         .filter(|item| item.status == ItemStatus::Failed)

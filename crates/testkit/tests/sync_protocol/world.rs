@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use integrations_core::{
     id::{IntegrationId, SyncItemId, SyncRunId, Uid},
     integration::Scope,
+    store::Rejected,
     sync::{
         Checkpoint, CheckpointOrder, ItemDecision, ItemOutcome, ItemSettlement, ItemVerdict,
         NewItem, PageEnd, Payload, RunCounts, RunPage, RunState, SyncRun,
@@ -40,6 +41,17 @@ pub(crate) struct Enumerator {
     pub(crate) run: SyncRunId,
     pub(crate) fence: i64,
     pub(crate) pages: Vec<Version>,
+}
+
+/// What comes of asking for the next page, which is one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The item, which is stored.
+    Stored,
+    /// The item, which is refused.
+    Refused,
+    /// Nothing: enumeration fails.
+    Nothing,
 }
 
 /// Every row, and what the properties are told of.
@@ -83,6 +95,7 @@ fn new_item(version: Version) -> NewItem {
         checkpoint: Some(Checkpoint::Number(version.checkpoint)),
         payload: Payload::Text(String::new()),
         digest: None,
+        other_digests: Vec::new(),
         batch_id: None,
     }
 }
@@ -164,15 +177,21 @@ impl World {
         }
     }
 
-    /// Adds the next page of an enumerator, which is one item, or its failure.
-    pub(crate) fn page(&mut self, who: usize, fails: bool, fault: Option<Fault>) {
+    /// Adds the next page of an enumerator.
+    pub(crate) fn page(&mut self, who: usize, told: Told, fault: Option<Fault>) {
+        let fails = told == Told::Nothing;
         let enumerator = &mut self.enumerators[who];
         let next = (!enumerator.pages.is_empty() && !fails).then(|| enumerator.pages.remove(0));
         let left = enumerator.pages.len();
+        let is_forgotten = told == Told::Refused && fault == Some(Fault::RefusalForgotten);
+        let fits = match told {
+            Told::Refused => Err(Rejected::DoesNotFit),
+            Told::Stored | Told::Nothing => Ok(()),
+        };
         let page = RunPage {
             run_id: enumerator.run,
             fence: enumerator.fence,
-            items: next.map(new_item).into_iter().collect(),
+            items: (next.filter(|_| !is_forgotten).map(new_item).into_iter()).collect(),
             next: match (fails, left) {
                 (true, _) => PageEnd::Failed("cut off".to_owned()),
                 (false, 0) => PageEnd::Complete,
@@ -194,7 +213,7 @@ impl World {
             versions: self.unresolved(),
         };
         let id = self.items.keys().last().map_or(1, |id| id.0 + 1);
-        let plan = plan_page(&page, run, known, &[Ok(())], &[SyncItemId(id)]);
+        let plan = plan_page(&page, run, known, &[fits], &[SyncItemId(id)]);
         for (item, _) in plan.stored.into_iter().chain(plan.requeued) {
             self.items.insert(item.id, item);
         }

@@ -105,6 +105,51 @@ async fn an_enumeration_that_failed_tells_of_none() {
     assert_eq!(take(&told), ["a"]);
 }
 
+/// After a full sync in which a record was told that no store takes.
+async fn assert_tells_of_none(world: &World, told: &Told) {
+    assert_eq!(take(told), [""; 0]);
+    let run = world.last_run().await;
+    assert!(run.full_resync && run.enumeration_error.is_some());
+    world.feed.stream("issues", |stream| stream.unfit.clear());
+    full(world).await;
+    assert_eq!(take(told), ["a"]);
+}
+
+// A record that was told and not stored was not deleted.
+#[tokio::test]
+async fn an_enumeration_that_missed_a_record_tells_of_none() {
+    let (world, told) = synced().await;
+    delete(&world, "a");
+    world.feed.stream("issues", |stream| {
+        stream.unfit.insert("b".to_owned());
+    });
+
+    let report = full(&world).await;
+
+    let outcome = &report.streams[0].outcome;
+    assert!(matches!(outcome, StreamOutcome::Failed(_)), "{outcome:?}");
+    assert_tells_of_none(&world, &told).await;
+}
+
+// The same for whoever goes on with the run.
+#[tokio::test]
+async fn a_record_that_was_missed_before_a_pause_was_not_deleted() {
+    let (world, told) = synced().await;
+    delete(&world, "a");
+    world.feed.state().page_size = 1;
+    world.feed.stream("issues", |stream| {
+        stream.unfit.insert("b".to_owned());
+        stream.faults.extend([None, Some(Fault::Throttles)]);
+    });
+
+    full(&world).await;
+    world.pass(60);
+    world.engine.sync_due(1, &world.stop).await.unwrap();
+    world.drain_all().await;
+
+    assert_tells_of_none(&world, &told).await;
+}
+
 #[tokio::test]
 async fn a_stream_that_promises_nothing_tells_of_none() {
     let (world, told) = synced().await;

@@ -1,10 +1,21 @@
 //! Enumeration: pages, versions, cursors, failures, take-over.
 
+use async_trait::async_trait;
 use integrations_core::{
+    client::IntegrationClient,
+    encryptor::{
+        DigestPurpose, EncryptionError, Encryptor, KeyCheck, KeyedDigest, SealContext, Sealed,
+    },
+    entropy::{Entropy, EntropyError},
     operation_log::OperationStatus,
-    sync::{RunState, engine::StreamOutcome},
+    sync::{
+        RunState,
+        engine::{RoundReport, StreamOutcome, SyncEngine},
+    },
+    value::KeyId,
 };
-use integrations_testkit::transport::Reply;
+use integrations_testkit::{canary::Said, encryptor::TestKeys, transport::Reply};
+use secrecy::SecretSlice;
 use serde_json::json;
 
 use crate::{
@@ -75,6 +86,41 @@ async fn a_version_told_twice_is_dropped_and_counted() {
     assert_eq!((run.counts.total, run.counts.duplicates), (3, 1));
     let log = world.operations().await.remove(0);
     assert_eq!(log.entry.metadata.unwrap()["duplicates"], json!(1));
+}
+
+// SYN-11: counted over pauses, and said once.
+#[tokio::test]
+async fn a_run_with_many_items_is_warned_of_once() {
+    let said = Said::default();
+    let _hearing = said.hear_traces();
+    let warnings = || {
+        let all = said.all().into_iter();
+        all.filter(|text| text.contains("many items")).count()
+    };
+    let world = World::with(&["issues"], |builder| {
+        let mut policy = crate::world::policy();
+        policy.many_items = 4;
+        builder.policy(policy)
+    })
+    .await;
+    for n in 1..=4 {
+        world.feed.put("issues", &format!("r{n}"), n);
+    }
+    world.whole_sync().await;
+    assert_eq!(warnings(), 0);
+
+    for n in 11..=18 {
+        world.feed.put("issues", &format!("r{n}"), n);
+    }
+    world.feed.stream("issues", |stream| {
+        stream.faults.extend([None, None, Some(Fault::Throttles)]);
+    });
+    world.sync().await;
+    assert_eq!(warnings(), 0);
+    world.pass(60);
+    world.engine.sync_due(1, &world.stop).await.unwrap();
+
+    assert_eq!(warnings(), 1);
 }
 
 // SYN-09
@@ -163,6 +209,83 @@ async fn an_enumeration_that_failed_moves_no_cursor_and_loses_nothing() {
 
     assert_eq!(ids(&world.script.handled_sorted()), ["a", "b", "c"]);
     assert_eq!(world.cursor("issues").await, Some(json!(3)));
+}
+
+/// One page with a record that no store takes, before one that is stored.
+async fn refused_on_the_only_page(sorted: bool) -> World {
+    let world = World::new(&["issues"]).await;
+    world.feed.stream("issues", |stream| stream.sorted = sorted);
+    world.feed.put("issues", "a", 10);
+    world.whole_sync().await;
+    world.feed.stream("issues", |stream| {
+        stream.records = [("b", 12), ("c", 15)]
+            .map(|(id, v)| (id.to_owned(), v))
+            .to_vec();
+        stream.unfit.insert("b".to_owned());
+    });
+    world
+}
+
+#[track_caller]
+fn assert_missed_one(report: &RoundReport) {
+    let stream = &report.streams[0];
+    assert!(
+        matches!(&stream.outcome, StreamOutcome::Failed(error) if error.contains("could not be stored")),
+        "{stream:?}"
+    );
+    assert_eq!(stream.counts.rejected, 1);
+}
+
+// INV-06, INV-07
+#[tokio::test]
+async fn a_record_that_is_refused_holds_the_cursor_and_is_read_again() {
+    for sorted in [false, true] {
+        let world = refused_on_the_only_page(sorted).await;
+
+        let report = world.sync().await;
+        world.drain_all().await;
+
+        assert_missed_one(&report);
+        assert_eq!(world.cursor("issues").await, Some(json!(10)), "{sorted}");
+        let run = world.last_run().await;
+        assert_eq!(run.state, RunState::Partial);
+        assert_eq!(run.counts.succeeded, 1);
+        assert!(run.enumeration_error.is_some());
+        let log = world.operations().await.pop().unwrap();
+        assert_eq!(log.entry.error, run.enumeration_error);
+
+        world.feed.stream("issues", |stream| stream.unfit.clear());
+        world.whole_sync().await;
+
+        assert_eq!(world.feed.asked("issues").last(), Some(&(Some(10), 1)));
+        assert_eq!(ids(&world.script.handled_sorted()), ["a", "b", "c"]);
+        assert_eq!(world.cursor("issues").await, Some(json!(15)), "{sorted}");
+        assert_eq!(world.last_run().await.state, RunState::Success);
+    }
+}
+
+// INV-06: whoever goes on with a run knows what it missed.
+#[tokio::test]
+async fn a_refusal_is_remembered_over_a_pause() {
+    let world = refused_on_the_only_page(false).await;
+    world.feed.state().page_size = 1;
+    world.feed.stream("issues", |stream| {
+        stream.faults.extend([None, Some(Fault::Throttles)]);
+    });
+
+    world.sync().await;
+    world.pass(60);
+    let reports = world.engine.sync_due(1, &world.stop).await.unwrap();
+    world.drain_all().await;
+
+    let stream = &reports[0].streams[0];
+    assert!(stream.resumed);
+    assert!(
+        matches!(stream.outcome, StreamOutcome::Failed(_)),
+        "{stream:?}"
+    );
+    assert_eq!(world.last_run().await.state, RunState::Partial);
+    assert_eq!(world.cursor("issues").await, Some(json!(10)));
 }
 
 // W-SYN-2
@@ -371,4 +494,72 @@ async fn each_stream_has_a_run_and_a_cursor_of_its_own() {
         .await;
     assert_eq!(world.feed.asked("comments").len(), 1);
     assert_eq!(world.feed.asked("issues").len(), 2);
+}
+
+/// Keys after a rotation: another primary one, and the one before it.
+struct Rotated(TestKeys);
+
+#[async_trait]
+impl Encryptor for Rotated {
+    async fn seal(
+        &self,
+        context: &SealContext,
+        plaintext: &SecretSlice<u8>,
+    ) -> Result<Sealed, EncryptionError> {
+        self.0.seal(context, plaintext).await
+    }
+
+    async fn open(
+        &self,
+        context: &SealContext,
+        sealed: &Sealed,
+    ) -> Result<SecretSlice<u8>, EncryptionError> {
+        self.0.open(context, sealed).await
+    }
+
+    async fn digests(
+        &self,
+        purpose: DigestPurpose,
+        data: &[u8],
+    ) -> Result<Vec<KeyedDigest>, EncryptionError> {
+        let old = self.0.digests(purpose, data).await?.remove(0);
+        let key_id = KeyId::new("rotated").unwrap();
+        let mac = old.mac.map(|byte| !byte);
+        Ok(vec![KeyedDigest { key_id, mac }, old])
+    }
+
+    async fn key_checks(&self) -> Result<Vec<KeyCheck>, EncryptionError> {
+        self.0.key_checks().await
+    }
+}
+
+impl Entropy for Rotated {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        self.0.fill(bytes)
+    }
+}
+
+// DESIGN: "a digest under any key still in the ring verifies"
+#[tokio::test]
+async fn records_without_a_version_are_not_handled_again_after_a_rotation() {
+    let mut world = World::new(&["issues"]).await;
+    world
+        .feed
+        .stream("issues", |stream| stream.unversioned = true);
+    world.feed.put("issues", "a", 1);
+    world.whole_sync().await;
+    let keys = Rotated(TestKeys::new(7));
+    let client = IntegrationClient::builder(world.harness.store.clone(), keys)
+        .transport(world.harness.transport.clone())
+        .provider(world.feed.clone())
+        .build()
+        .unwrap();
+    let builder = SyncEngine::builder(&client).any_handler(world.script.clone());
+    world.engine = builder.build().unwrap();
+
+    let report = world.sync().await;
+    world.drain().await;
+
+    assert_eq!(report.streams[0].counts.duplicates, 1);
+    assert_eq!(world.script.handled().len(), 1);
 }

@@ -1,7 +1,7 @@
 //! A provider whose records, order and failures a test decides.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -37,6 +37,10 @@ pub(crate) struct Stream {
     pub(crate) sorted: bool,
     /// Whether a run from the beginning tells every record.
     pub(crate) exhaustive: bool,
+    /// Whether records are told without a version.
+    pub(crate) unversioned: bool,
+    /// Records that are told in a form no store takes.
+    pub(crate) unfit: BTreeSet<String>,
     /// Where to go on, as the other side tells it.
     pub(crate) cursor: Option<serde_json::Value>,
     /// What happens at the pages to come, in order; then all goes well.
@@ -214,7 +218,8 @@ impl SyncStream for FeedStream {
         }
         let state = self.feed.state();
         let size = state.page_size;
-        let told: Vec<_> = state.streams[&self.name]
+        let stream = &state.streams[&self.name];
+        let told: Vec<_> = stream
             .records
             .iter()
             .filter(|(_, version)| since.is_none_or(|since| *version >= since))
@@ -223,10 +228,19 @@ impl SyncStream for FeedStream {
         let items = told.iter().skip(first).take(size);
         Ok(SyncPage {
             items: items
-                .map(|(id, version)| item(&self.name, id, *version))
+                .map(|(id, version)| {
+                    let mut item = item(&self.name, id, *version);
+                    if stream.unfit.contains(id) {
+                        item.payload = Payload::Text("\0".to_owned());
+                    }
+                    if stream.unversioned {
+                        item.checkpoint = None;
+                    }
+                    item
+                })
                 .collect(),
             next: (first + size < told.len()).then(|| json!(page + 1)),
-            cursor: state.streams[&self.name].cursor.clone(),
+            cursor: stream.cursor.clone(),
         })
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use integrations_core::{
     sync::{
         ItemStatus,
-        engine::{EngineBuildError, Handled, SyncEngine, handler_fn},
+        engine::{EngineBuildError, Handled, HandledCounts, SyncEngine, handler_fn},
     },
     time::Clock as _,
 };
+use tokio::task::JoinHandle;
 
 use crate::world::{Act, World, eventually, policy};
 
@@ -85,6 +86,58 @@ async fn a_stop_lets_work_end_within_the_limit_and_gives_back_the_rest() {
             .all(|item| item.status == ItemStatus::Pending && item.attempts == 0),
         "{items:?}"
     );
+}
+
+/// Five items whose handlers run out of their time at once, while the store is away.
+async fn with_the_store_away() -> (World, JoinHandle<HandledCounts>) {
+    let world = World::new(&["issues"]).await;
+    for n in 1..=5 {
+        let id = format!("r{n}");
+        world.feed.put("issues", &id, n);
+        world.script.on(&id, [Act::Hangs]);
+    }
+    world.sync().await;
+    let running = tokio::spawn({
+        let (engine, stop) = (world.engine.clone(), world.stop.clone());
+        async move { engine.run_workers(stop).await }
+    });
+    eventually(async || world.script.attempts().len() == 5).await;
+    world.settling.go_away();
+    drive(&world, policy().item_time_limit + Duration::from_secs(1)).await;
+    (world, running)
+}
+
+async fn drive(world: &World, time: Duration) {
+    let clock = &world.harness.clock;
+    clock.drive(clock.sleep_until(clock.now() + time)).await;
+}
+
+// CONTRACT "drains on SIGTERM"
+#[tokio::test]
+async fn a_stop_ends_while_the_store_is_away() {
+    let (world, running) = with_the_store_away().await;
+    let clock = &world.harness.clock;
+    let stopped_at = clock.now();
+    world.stop.stop();
+
+    let counts = clock.drive(running).await.unwrap();
+
+    assert_eq!(clock.now() - stopped_at, chrono::Duration::seconds(30));
+    assert_eq!(counts, HandledCounts::default());
+}
+
+#[tokio::test]
+async fn a_batch_is_not_tried_one_by_one_while_the_store_is_away() {
+    let (world, running) = with_the_store_away().await;
+
+    drive(&world, policy().item_lease + Duration::from_secs(1)).await;
+
+    let calls = world.settling.calls();
+    assert!(
+        calls.len() > 1 && calls.iter().all(|items| *items == 5),
+        "{calls:?}"
+    );
+    running.abort();
 }
 
 #[tokio::test]

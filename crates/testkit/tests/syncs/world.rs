@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,9 +14,9 @@ use integrations_core::{
     event::EventKind,
     integration::{Integration, Scope},
     operation_log::{Operation, OperationFilter},
-    store::PageRequest,
+    store::{PageRequest, Ports, StoreError, StoreErrorKind},
     sync::{
-        ItemFilter, SyncItem, SyncRun,
+        ItemFilter, ItemSettled, ItemSettlement, SyncItem, SyncRun, SyncSettlement,
         engine::{
             Handled, HandledCounts, HandlerError, ItemAttempt, ItemHandler, RoundReport,
             SyncEngine, SyncEngineBuilder, SyncPolicy, SyncRequest, WorkScope,
@@ -120,8 +123,42 @@ impl ItemHandler for Script {
     }
 }
 
+/// A store that settles items unless it is away.
+#[derive(Clone)]
+pub(crate) struct Settling {
+    store: Arc<dyn SyncSettlement>,
+    away: Arc<AtomicBool>,
+    /// How many settlements each call had.
+    calls: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Settling {
+    pub(crate) fn go_away(&self) {
+        self.away.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn calls(&self) -> Vec<usize> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl SyncSettlement for Settling {
+    async fn settle_items(
+        &self,
+        settlements: &[ItemSettlement],
+    ) -> Result<Vec<ItemSettled>, StoreError> {
+        self.calls.lock().unwrap().push(settlements.len());
+        if self.away.load(Ordering::Relaxed) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "away"));
+        }
+        self.store.settle_items(settlements).await
+    }
+}
+
 pub(crate) struct World {
     pub(crate) harness: Harness,
+    pub(crate) settling: Settling,
     pub(crate) feed: Feed,
     pub(crate) script: Script,
     pub(crate) engine: SyncEngine,
@@ -140,7 +177,19 @@ impl World {
         change: impl FnOnce(SyncEngineBuilder) -> SyncEngineBuilder,
     ) -> Self {
         let feed = Feed::new(streams);
-        let harness = Harness::new(feed.clone());
+        let mut settling = None;
+        let ports = |ports: Ports| {
+            let settling = settling.insert(Settling {
+                store: Arc::clone(&ports.sync_settlement),
+                away: Arc::default(),
+                calls: Arc::default(),
+            });
+            Ports {
+                sync_settlement: Arc::new(settling.clone()),
+                ..ports
+            }
+        };
+        let harness = Harness::with(ports, |builder| builder.provider(feed.clone()));
         let script = Script::default();
         let builder = SyncEngine::builder(&harness.client).policy(policy());
         let builder = change(builder.any_handler(script.clone()));
@@ -148,6 +197,7 @@ impl World {
         Self {
             engine: builder.build().unwrap(),
             harness,
+            settling: settling.unwrap(),
             feed,
             script,
             integration,

@@ -14,13 +14,10 @@ use crate::{
     store::{StoreError, StoreErrorKind},
     sync::{ItemAdded, NewItem, PageAdded, PageEnd, RunPage, Sweep, Swept, SyncRun},
     time::later,
-    value::cut_chars,
+    value::ExternalId,
     wake::WakeChannel,
     work::Stop,
 };
-
-/// The most characters of an error kept with a run.
-const MAX_ERROR: usize = 1000;
 
 /// Records that are looked at for deletions in one transaction.
 const SWEEP: u32 = 1000;
@@ -32,7 +29,8 @@ pub enum StreamOutcome {
     Enumerated,
     /// Items of an earlier enumeration are still open; there was nothing to do.
     InFlight,
-    /// It ended early. What it brought is handled; the next run starts over.
+    /// It ended early, or an item could not be stored. What it brought is handled; the next run
+    /// starts over.
     Failed(String),
     /// The other side asked for a pause; the run goes on at this instant.
     Paused(DateTime<Utc>),
@@ -55,7 +53,7 @@ pub struct StreamCounts {
     pub duplicates: u64,
     /// Records that a full run found to be deleted.
     pub deleted: u64,
-    /// Items the store could not take. The run then ends as failed.
+    /// Items the store could not take. The run is not complete then.
     pub rejected: u64,
 }
 
@@ -109,10 +107,10 @@ impl Enumeration<'_> {
                 return Ok(StreamOutcome::LeaseLost);
             }
             if last {
-                return match self.rejection() {
-                    Some(error) => Ok(StreamOutcome::Failed(error)),
-                    None if position.sweeps => self.sweep().await,
-                    None => Ok(StreamOutcome::Enumerated),
+                return if position.sweeps {
+                    self.sweep().await
+                } else {
+                    Ok(self.outcome())
                 };
             }
             let now = self.now();
@@ -166,22 +164,15 @@ impl Enumeration<'_> {
             }
             let ends = is_last_part && page.next.is_none();
             position.sweeps = ends && self.finds_deletions(position);
-            let end = match self.rejection() {
-                Some(error) if ends => PageEnd::Failed(error),
-                None if ends && !position.sweeps => PageEnd::Complete,
-                _ => PageEnd::Continue(position.token()),
+            let end = if ends && !position.sweeps {
+                PageEnd::Complete
+            } else {
+                PageEnd::Continue(position.token())
             };
-            let before = self.counts.rejected;
             let part = self.new_items(part).await?;
             let cursor = cursor.clone().filter(|_| is_last_part);
             if let Stored::FenceLost = self.add(part, end, cursor).await? {
                 return Ok(Stored::FenceLost);
-            }
-            if ends
-                && self.counts.rejected > before
-                && let Some(error) = self.rejection()
-            {
-                return self.add(Vec::new(), PageEnd::Failed(error), None).await;
             }
             if is_last_part {
                 return Ok(Stored::Yes);
@@ -191,15 +182,15 @@ impl Enumeration<'_> {
 
     /// Whether what the run was not told was deleted.
     fn finds_deletions(&self, position: &Position) -> bool {
-        let looks_at_all = self.run.full_resync && self.stream.is_exhaustive();
-        if looks_at_all && position.nameless {
+        let was_told_all = self.run.finds_deletions() && self.stream.is_exhaustive();
+        if was_told_all && position.nameless {
             tracing::warn!(
                 run_id = %self.run.id,
                 stream = %self.run.stream,
                 "records without an id were told: deletions are looked for in the next full run"
             );
         }
-        looks_at_all && !position.nameless
+        was_told_all && !position.nameless
     }
 
     /// Has every record looked at that there was, part by part, which ends enumeration. A process
@@ -238,7 +229,7 @@ impl Enumeration<'_> {
                 ports.wake.ring(WakeChannel::Items);
             }
             if last.is_none() {
-                return Ok(StreamOutcome::Enumerated);
+                return Ok(self.outcome());
             }
             after = last;
         }
@@ -278,7 +269,8 @@ impl Enumeration<'_> {
             );
         }
         self.run.sorted = sorted;
-        for added in items {
+        let before = self.brought();
+        for (new, added) in page.items.iter().zip(items) {
             match added {
                 Ok(ItemAdded::Stored(_)) => self.counts.stored += 1,
                 Ok(ItemAdded::Requeued(_)) => self.counts.requeued += 1,
@@ -286,10 +278,27 @@ impl Enumeration<'_> {
                     self.counts.duplicates += 1;
                 }
                 Err(rejected) => {
-                    tracing::error!(run_id = %self.run.id, %rejected, "an item was refused");
+                    tracing::error!(
+                        run_id = %self.run.id,
+                        kind = %new.kind,
+                        external_id = new.external_id.as_ref().map(ExternalId::as_str),
+                        %rejected,
+                        "an item was refused"
+                    );
                     self.counts.rejected += 1;
+                    // As the store has it.
+                    self.run.miss_item();
                 }
             }
+        }
+        let (items, many) = (self.brought(), self.engine.policy.many_items);
+        if before <= many && many < items {
+            tracing::warn!(
+                run_id = %self.run.id,
+                stream = %self.run.stream,
+                items,
+                "a run brings many items"
+            );
         }
         self.finalisable = finalisable;
         if open > 0 {
@@ -298,18 +307,23 @@ impl Enumeration<'_> {
         Ok(Stored::Yes)
     }
 
-    /// Why the run cannot end well although everything was told: a record the store refused was
-    /// not handled, so the cursor must not pass it.
-    fn rejection(&self) -> Option<String> {
-        let rejected = self.counts.rejected;
-        (rejected > 0).then(|| {
-            format!("{rejected} items do not fit the database's columns; see the trace for why")
-        })
+    /// Items of the run, those included that somebody else stored.
+    fn brought(&self) -> u64 {
+        let earlier = u64::try_from(self.run.counts.total).unwrap_or(0);
+        earlier + self.counts.stored + self.counts.requeued
+    }
+
+    /// How enumeration ended once everything was told.
+    fn outcome(&self) -> StreamOutcome {
+        match &self.run.enumeration_error {
+            Some(error) => StreamOutcome::Failed(error.clone()),
+            None => StreamOutcome::Enumerated,
+        }
     }
 
     /// Ends enumeration early; what it brought stands.
     async fn fail(&mut self, error: &str) -> Result<StreamOutcome, StoreError> {
-        let error = cut_chars(error, MAX_ERROR).replace('\0', "\u{fffd}");
+        let error = self.engine.redacted(self.run.integration_id, error).await;
         let end = PageEnd::Failed(error.clone());
         Ok(match self.add(Vec::new(), end, None).await? {
             Stored::Yes => StreamOutcome::Failed(error),
@@ -335,32 +349,36 @@ impl Enumeration<'_> {
     async fn new_items(&self, items: Vec<SourceItem>) -> Result<Vec<NewItem>, StoreError> {
         let mut new = Vec::with_capacity(items.len());
         for item in items {
-            let digest = match (&item.external_id, &item.checkpoint) {
-                (Some(_), None) => Some(self.digest(&item).await?),
-                _ => None,
-            };
+            let mut digests = match (&item.external_id, &item.checkpoint) {
+                (Some(_), None) => self.digests(&item).await?,
+                _ => Vec::new(),
+            }
+            .into_iter();
             new.push(NewItem {
                 kind: item.kind,
                 external_id: item.external_id,
                 checkpoint: item.checkpoint,
                 payload: item.payload,
-                digest,
+                digest: digests.next(),
+                other_digests: digests.collect(),
                 batch_id: None,
             });
         }
         Ok(new)
     }
 
-    async fn digest(&self, item: &SourceItem) -> Result<Vec<u8>, StoreError> {
+    /// Digests of an item under every key of the ring, the primary one's first.
+    async fn digests(&self, item: &SourceItem) -> Result<Vec<Vec<u8>>, StoreError> {
         let encryptor = &self.engine.client.keys().encryptor;
         let digests = encryptor
             .digests(DigestPurpose::Content, item.payload.as_bytes())
             .await;
-        let digest = digests.map(|digests| digests.first().map(KeyedDigest::to_bytes));
-        digest.ok().flatten().ok_or_else(|| {
+        let digests = digests.ok().filter(|digests| !digests.is_empty());
+        let digests = digests.ok_or_else(|| {
             let message = "the items could not be digested: the keys are not available";
             StoreError::new(StoreErrorKind::Unavailable, message)
-        })
+        })?;
+        Ok(digests.iter().map(KeyedDigest::to_bytes).collect())
     }
 
     async fn move_cursor(&self, now: DateTime<Utc>) -> Result<(), StoreError> {

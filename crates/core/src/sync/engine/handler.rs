@@ -50,8 +50,8 @@ pub enum Handled {
 ///
 /// Every error turns into one by `?`, and then the item is tried again. Where a
 /// [`CallError`] that asks for a pause is among its causes, the item is put off and no attempt is
-/// counted. The text is kept with the item, at most 1000 characters of it; it must not hold a
-/// secret.
+/// counted. The text is kept with the item, at most 1000 characters of it, and redacted as the
+/// account's calls are.
 #[derive(Debug)]
 pub struct HandlerError(pub(super) Refusal);
 
@@ -237,7 +237,8 @@ impl ItemAttempt {
     }
 
     /// What ends this attempt in a transaction of the handler's own, by a store's
-    /// `within(&mut tx).settle_items`: the handler then returns [`Handled::AlreadySettled`].
+    /// `within(&mut tx).settle_items`: the handler then returns [`Handled::AlreadySettled`]. Its text
+    /// is stored as it is, so it must not hold a secret.
     #[must_use]
     pub fn settlement(&self, outcome: ItemOutcome) -> ItemSettlement {
         ItemSettlement {

@@ -18,6 +18,7 @@ mod position;
 mod roll;
 mod round;
 mod scheduler;
+mod text;
 mod worker;
 
 use std::{fmt, sync::Arc};

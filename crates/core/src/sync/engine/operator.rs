@@ -1,19 +1,16 @@
 //! What operators do about items and cursors (SYN-40).
 
-use super::Inner;
 use std::sync::Arc;
 
+use super::{Inner, text::fitted};
 use crate::{
     id::{IntegrationId, SyncItemId, SyncRunId},
     integration::{Owner, Scope},
     store::{Page, PageRequest, StoreError},
     sync::{Finalised, ItemDecided, ItemDecision, ItemFilter, ItemVerdict, SyncItem, SyncRun},
-    value::{StreamName, cut_chars},
+    value::StreamName,
     wake::WakeChannel,
 };
-
-/// The most characters of a reason.
-const MAX_REASON: usize = 1000;
 
 /// Leases ended at once.
 const RECLAIM: u32 = 10_000;
@@ -112,7 +109,7 @@ impl Items {
         ids: &[SyncItemId],
         reason: &str,
     ) -> Result<Vec<ItemDecided>, StoreError> {
-        let reason = cut_chars(reason, MAX_REASON).replace('\0', "\u{fffd}");
+        let reason = fitted(reason);
         let decided = self.decide(ids, &ItemVerdict::Skip { reason }).await?;
         let mut runs: Vec<_> = decided.iter().filter_map(finalisable).collect();
         runs.sort_unstable();

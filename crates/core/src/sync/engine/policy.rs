@@ -38,6 +38,8 @@ pub struct SyncPolicy {
     pub page_time_limit: Duration,
     /// The most items stored at once; longer pages are stored in parts.
     pub page_chunk: usize,
+    /// A run that brings more items than this is warned of, once (SYN-11).
+    pub many_items: u64,
     /// How often the cursor of a sorted stream moves during enumeration.
     pub cursor_every: Duration,
     /// When to look again at an integration without interval whose items are still open.
@@ -51,7 +53,7 @@ pub struct SyncPolicy {
     pub stuck_after_runs: i16,
     /// Syncs are overdue after so many intervals (HLT-14).
     pub stale_after_intervals: u32,
-    /// How long work under way may go on after a stop.
+    /// How long work under way may go on after a stop, and then its end wait for the store.
     pub drain_limit: Duration,
 }
 
@@ -72,6 +74,7 @@ impl Default for SyncPolicy {
             sync_lease: Duration::from_mins(1),
             page_time_limit: Duration::from_mins(5),
             page_chunk: 500,
+            many_items: 10_000,
             cursor_every: Duration::from_secs(10),
             recheck: Duration::from_mins(15),
             max_backoff_multiplier: 16,

@@ -25,15 +25,6 @@ pub fn watermark(
     }
 }
 
-/// The lower of two versions, of which there may be none.
-#[must_use]
-pub fn lowest(a: Option<CheckpointOrder>, b: Option<CheckpointOrder>) -> Option<CheckpointOrder> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
 /// Whether a cursor at `from` would move forwards to `to`.
 ///
 /// What a provider reduced may be no checkpoint; then any change counts as progress.

@@ -97,11 +97,17 @@ impl ItemState {
         self.status.is_unfinished()
     }
 
-    /// Whether it holds back the cursor and may be queued again: it waits, is worked on, or
-    /// failed. A state of a newer version is none of that and is left alone.
+    /// Whether it may be queued again or let go: it waits, is worked on, or failed. A state of a
+    /// newer version is none of that and is left alone; the cursor waits for it all the same.
     #[must_use]
     pub const fn is_unresolved(&self) -> bool {
         self.status.is_unfinished() || matches!(self.status, ItemStatus::Failed)
+    }
+
+    /// Whether nobody works on it or will, unless it is queued again.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.status.is_resolved() || matches!(self.status, ItemStatus::Failed)
     }
 
     /// Whether somebody works on it.
@@ -155,13 +161,14 @@ impl ItemState {
     }
 
     /// Whether it has to wait for `other`: two versions of a record are never handled at once,
-    /// and the older one goes first.
+    /// and the older one goes first. Somebody may work on one in a state of a newer version.
     #[must_use]
     pub fn waits_for(&self, other: &Self, now: DateTime<Utc>) -> bool {
+        let is_held = other.lease.is_some_and(|lease| now < lease.until);
         other.id != self.id
-            && other.is_unfinished()
+            && !other.is_over()
             && self.is_version_of_same(other)
-            && (other.is_leased(now) || other.age() < self.age())
+            && (is_held || other.age() < self.age())
     }
 
     /// The item once a claim has taken it.

@@ -23,7 +23,7 @@ mod settle;
 mod sweep;
 
 pub use counts::{Recount, count};
-pub use cursor::{is_further, lowest, put_cursor, watermark};
+pub use cursor::{is_further, put_cursor, watermark};
 pub use decide::{Decided, decide};
 pub use end::{SyncEnd, end_run, end_summary, end_sync, may_move_cursor, mend_run};
 pub use item::{DELETED, ItemLease, ItemState, RETURNED, RecordKey, SUPERSEDED};

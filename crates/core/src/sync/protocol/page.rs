@@ -65,9 +65,9 @@ pub fn plan_page(
             (Some(Err(why)), _) => Err(why.clone()),
             _ => Err(Rejected::DoesNotFit),
         };
-        // What was not stored holds no cursor back, so the cursor must wait for the end, and there
-        // for an enumeration in which all was stored.
-        plan.run.sorted &= answer.is_ok();
+        if answer.is_err() {
+            plan.run.miss_item();
+        }
         plan.answers.push(answer);
     }
     turn(&mut plan.run, page);
@@ -136,7 +136,7 @@ impl PagePlan {
             let mut others = others.iter();
             others.any(|other| other.is_unfinished() && item.age() < other.age())
         };
-        if let Some(found) = same_version(&fresh, versions) {
+        if let Some(found) = same_version(new, versions) {
             if versions[found].run_id == self.run.id {
                 self.run.counts.duplicates += 1;
                 return ItemAdded::Duplicate(versions[found].id);
@@ -171,15 +171,19 @@ impl PagePlan {
 
 /// The unresolved row of this version. Content may come back, so of digests only the latest is
 /// the same version.
-fn same_version(new: &ItemState, versions: &[ItemState]) -> Option<usize> {
+fn same_version(new: &NewItem, versions: &[ItemState]) -> Option<usize> {
     let places = || 0..versions.len();
-    if new.checkpoint.is_some() {
-        return places().find(|place| versions[*place].checkpoint == new.checkpoint);
+    let order = new.order();
+    if order.is_some() {
+        return places().find(|place| versions[*place].checkpoint == order);
     }
     places()
         .filter(|place| versions[*place].checkpoint.is_none())
         .max_by_key(|place| versions[*place].id)
-        .filter(|place| versions[*place].digest == new.digest)
+        .filter(|place| match &versions[*place].digest {
+            Some(digest) => new.has_digest(digest),
+            None => new.digest.is_none(),
+        })
 }
 
 /// The row of an entry that is news.
@@ -212,6 +216,7 @@ fn turn(run: &mut SyncRun, page: &RunPage) {
     }
     match &page.next {
         PageEnd::Continue(token) => run.page_token = Some(token.clone()),
+        // Only as complete as what came before: what was refused stays with the run.
         PageEnd::Complete => {
             run.page_token = None;
             run.enumerated = true;

@@ -85,7 +85,8 @@ impl RecordState {
     #[must_use]
     pub fn is_done(&self, new: &NewItem, run: &SyncRun) -> bool {
         let Some(order) = new.order() else {
-            return new.digest.is_some() && new.digest == self.resolved_digest;
+            let resolved = self.resolved_digest.as_ref();
+            return resolved.is_some_and(|digest| new.has_digest(digest));
         };
         let Some(resolved) = &self.resolved_order else {
             return false;

@@ -16,11 +16,7 @@ use crate::{
     sync::engine::handler::{Handled, HandlerError, Handling, ItemAttempt, Refusal},
     sync::{ItemOutcome, SyncItem},
     time::later,
-    value::cut_chars,
 };
-
-/// The most characters of an error or reason kept with an item (SYN-23).
-const MAX_TEXT: usize = 1000;
 
 /// The least an item is put off, so that one that is always put off does not spin.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +52,7 @@ impl Worker {
         }
         let handler = match self.engine.handlers.of(&item.kind) {
             Some(Handling::By(handler)) => handler,
-            Some(Handling::Ignored) => return skipped("this kind is ignored"),
+            Some(Handling::Ignored) => return skipped("this kind is ignored".to_owned()),
             // Only kinds that are handled are claimed.
             None => return Outcome::Settle(ItemOutcome::PutBack { at: self.now() }),
         };
@@ -76,7 +72,7 @@ impl Worker {
         };
         match ended {
             Ok(Handled::Done) => Outcome::Settle(ItemOutcome::Succeeded),
-            Ok(Handled::Skipped { reason }) => skipped(&reason),
+            Ok(Handled::Skipped { reason }) => skipped(self.redacted(item, &reason).await),
             Ok(Handled::AlreadySettled) => Outcome::AlreadySettled,
             Err(HandlerError(refusal)) => Outcome::Settle(self.refused(item, refusal).await),
         }
@@ -85,24 +81,31 @@ impl Worker {
     async fn refused(&self, item: &SyncItem, refusal: Refusal) -> ItemOutcome {
         match refusal {
             Refusal::Hopeless(error) => ItemOutcome::Failed {
-                error: fitted(&error),
+                error: self.redacted(item, &error).await,
             },
-            Refusal::Failed(error) => self.failed(item, &error, None),
+            Refusal::Failed(error) => {
+                let error = self.redacted(item, &error).await;
+                self.failed(item, error, None)
+            }
             Refusal::Later(pause) => {
                 let at = self.until(pause);
                 if self.may_be_put_back(item).await {
                     ItemOutcome::PutBack { at }
                 } else {
-                    self.failed(item, "put off for too long", Some(at))
+                    self.failed(item, "put off for too long".to_owned(), Some(at))
                 }
             }
         }
     }
 
     /// Another attempt, if there is one left; not before `earliest`.
-    fn failed(&self, item: &SyncItem, error: &str, earliest: Option<DateTime<Utc>>) -> ItemOutcome {
+    fn failed(
+        &self,
+        item: &SyncItem,
+        error: String,
+        earliest: Option<DateTime<Utc>>,
+    ) -> ItemOutcome {
         let policy = &self.engine.policy;
-        let error = fitted(error);
         if item.attempts >= policy.max_attempts {
             return ItemOutcome::Failed { error };
         }
@@ -138,18 +141,16 @@ impl Worker {
         }
     }
 
+    /// What a handler said of an item, as it may be kept.
+    async fn redacted(&self, item: &SyncItem, text: &str) -> String {
+        self.engine.redacted(item.integration_id, text).await
+    }
+
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.engine.now()
     }
 }
 
-fn skipped(reason: &str) -> Outcome {
-    Outcome::Settle(ItemOutcome::Skipped {
-        reason: fitted(reason),
-    })
-}
-
-/// A text as its column takes it.
-fn fitted(text: &str) -> String {
-    cut_chars(text, MAX_TEXT).replace('\0', "\u{fffd}")
+fn skipped(reason: String) -> Outcome {
+    Outcome::Settle(ItemOutcome::Skipped { reason })
 }

@@ -16,7 +16,7 @@ use std::sync::{
 
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 
 use super::Inner;
@@ -162,9 +162,7 @@ impl Worker {
             let mut tasks = Claimer::new(&self, &outcomes).run().await;
             self.drain(&mut tasks, &outcomes).await;
             drop(outcomes);
-            if let Err(error) = settler.await {
-                tracing::error!(%error, "the settler of a worker ended early");
-            }
+            self.see_settled(settler).await;
         };
         tokio::select! {
             () = body => {}
@@ -191,6 +189,22 @@ impl Worker {
             let given_back = Ended::given_back(id, token, clock.now());
             // The settler takes until the channel is closed.
             let _ = outcomes.send(given_back).await;
+        }
+    }
+
+    /// Waits for what has ended to be settled, within the limit once more: while the store is away
+    /// its claims run out instead.
+    async fn see_settled(&self, mut settler: JoinHandle<()>) {
+        let clock = &self.engine.client.ports().clock;
+        let limit = later(clock.now(), self.engine.policy.drain_limit);
+        tokio::select! {
+            ended = &mut settler => if let Err(error) = ended {
+                tracing::error!(%error, "the settler of a worker ended early");
+            },
+            () = clock.sleep_until(limit) => {
+                tracing::error!("items could not be settled before the end; they are handled again");
+                settler.abort();
+            }
         }
     }
 

@@ -144,22 +144,20 @@ impl Settler {
     async fn write(&self, settlements: &[ItemSettlement]) -> Vec<Option<ItemSettled>> {
         match self.try_write(settlements).await {
             Ok(settled) => settled.into_iter().map(Some).collect(),
-            Err(error) if settlements.len() == 1 => {
-                tracing::error!(%error, "an item could not be settled; it is handled again");
-                vec![None]
-            }
             // One of them is to blame, and shall not hold back the others.
-            Err(_) => {
+            Err(error) if settlements.len() > 1 && !error.is_retryable() => {
                 let mut settled = Vec::with_capacity(settlements.len());
                 for one in settlements {
-                    let written = self.try_write(std::slice::from_ref(one)).await;
-                    if let Err(error) = &written {
-                        let item_id = one.id;
-                        tracing::error!(%item_id, %error, "an item could not be settled");
-                    }
-                    settled.push(written.ok().and_then(|settled| settled.first().copied()));
+                    settled.extend(Box::pin(self.write(std::slice::from_ref(one))).await);
                 }
                 settled
+            }
+            Err(error) => {
+                for one in settlements {
+                    let item_id = one.id;
+                    tracing::error!(%item_id, %error, "an item could not be settled; it is handled again");
+                }
+                vec![None; settlements.len()]
             }
         }
     }
