@@ -132,7 +132,8 @@ pub(crate) type BatchWork<'a, R> =
 
 /// Runs a batch; where an entry's data is to blame, runs its halves, so that it fails alone.
 ///
-/// `work` must be all or nothing for the entries it is given, and answer one result each.
+/// `work` must be all or nothing for the entries it is given, and answer one result each. Where it
+/// fails for another reason after it took some of them, the rest alone is not stored.
 pub(crate) async fn bisect<'a, T: Sync, R: Send>(
     entries: &'a [T],
     work: impl Fn(&'a [T]) -> BatchWork<'a, R> + Send + Sync,
@@ -153,7 +154,15 @@ pub(crate) async fn bisect<'a, T: Sync, R: Send>(
         match result {
             Ok(answers) => results.extend(answers.into_iter().map(Ok)),
             Err(error) => match error.rejection() {
-                None => return Err(StoreError::from(error)),
+                None => {
+                    let error = StoreError::from(error);
+                    if !results.iter().any(Result::is_ok) {
+                        return Err(error);
+                    }
+                    // Parts go from the first to the last.
+                    results.extend(left_over(&error, entries.len() - results.len()));
+                    return Ok(results);
+                }
                 Some(why) if part.len() == 1 => results.push(Err::<R, Rejected>(why)),
                 Some(_) => {
                     let (first, second) = part.split_at(part.len() / 2);
@@ -164,4 +173,10 @@ pub(crate) async fn bisect<'a, T: Sync, R: Send>(
         }
     }
     Ok(results)
+}
+
+/// The answers of entries that could not be stored when others of their batch had been.
+pub(crate) fn left_over<R>(error: &StoreError, count: usize) -> Vec<Result<R, Rejected>> {
+    tracing::warn!(%error, count, "the store failed after it took a part of a batch");
+    (0..count).map(|_| Err(Rejected::Unavailable)).collect()
 }

@@ -61,6 +61,8 @@ pub trait WebhookInbox: Send + Sync {
     ///   kind is looked for, also while receipts meet whose rings are in another order.
     /// - A duplicate of one that failed MUST queue that one again, with all attempts.
     /// - A refused entry MUST fail alone.
+    /// - Where the store fails when a part is stored, that part MUST be answered as stored, and the
+    ///   rest as [`Rejected::Unavailable`](crate::store::Rejected::Unavailable).
     ///
     /// # Errors
     ///

@@ -13,8 +13,8 @@ use integrations_core::{
 
 use super::{
     Subject,
-    fixtures::{at, provider, read_all, scope, sealed, whole},
-    inbox_claims::{again, claim, delivery, find, settle},
+    fixtures::{at, delivery, provider, read_all, scope, sealed, whole},
+    inbox_claims::{again, claim, find, settle},
 };
 
 /// Receives deliveries that are all stored.
@@ -372,6 +372,24 @@ pub async fn a_delivery_that_is_refused_fails_alone(subject: &Subject) {
     let filter = WebhookFilter::default();
     let count = subject.ports.inbox.count(&filter, &Scope::Operator, at(0));
     assert_eq!(count.await.unwrap(), 2);
+}
+
+// More than one statement inserts
+pub async fn a_delivery_that_is_refused_fails_alone_among_many(subject: &Subject) {
+    let integration = subject.integration().await;
+    let gone = IntegrationId(integration.id.0 + 1_000_000);
+    let mut deliveries: Vec<_> = (0..600)
+        .map(|n| delivery(Some(integration.id), Some(&format!("d-{n}"))))
+        .collect();
+    deliveries.push(delivery(Some(gone), None));
+
+    let received = subject.ports.inbox.receive(&deliveries).await.unwrap();
+
+    assert_eq!(received.len(), 601);
+    assert_eq!(received[600], Err(Rejected::MissingReference));
+    for one in &received[..600] {
+        assert!(matches!(one, Ok(Received::New(_))), "{one:?}");
+    }
 }
 
 pub async fn deliveries_are_found_within_their_scope(subject: &Subject) {

@@ -2,18 +2,17 @@
 //! `WebhookSettlements`.
 
 use integrations_core::{
-    id::{IntegrationId, Uid, WebhookId},
+    id::{Uid, WebhookId},
     integration::{HealthStatus, IntegrationChange, Scope},
-    sync::Payload,
     webhook::{
-        NewWebhook, OtherDigests, Received, Webhook, WebhookClaim, WebhookOutcome, WebhookPayload,
-        WebhookSettled, WebhookSettlement, WebhookStatus,
+        NewWebhook, Received, Webhook, WebhookClaim, WebhookOutcome, WebhookSettled,
+        WebhookSettlement, WebhookStatus,
     },
 };
 
 use super::{
     Subject,
-    fixtures::{at, provider, scope, uid},
+    fixtures::{at, delivery, provider, scope, uid},
     inbox::{receive, receive_new},
 };
 
@@ -29,30 +28,6 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn ids(&self) -> Vec<WebhookId> {
         self.deliveries.iter().map(|row| row.id).collect()
-    }
-}
-
-/// A delivery of provider `github`, received and due at the beginning.
-pub(super) fn delivery(integration_id: Option<IntegrationId>, key: Option<&str>) -> NewWebhook {
-    NewWebhook {
-        uid: uid(),
-        integration_id,
-        provider: provider("github"),
-        event_type: None,
-        delivery_id: None,
-        dedup_key: key.map(str::to_owned),
-        body_digest: None,
-        digest_duplicate_since: None,
-        other_digests: OtherDigests::default(),
-        payload: WebhookPayload::Plain(Payload::Text("{}".to_owned())),
-        headers: Vec::new(),
-        method: "POST".to_owned(),
-        path: "/webhook".to_owned(),
-        query: None,
-        remote_addr: None,
-        ordering_key: None,
-        available_at: Some(at(0)),
-        now: at(0),
     }
 }
 

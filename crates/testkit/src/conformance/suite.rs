@@ -308,6 +308,7 @@ macro_rules! __conformance_cases {
             digests_under_two_keys_within_a_batch_are_a_duplicate
             a_duplicate_of_a_failed_one_queues_it_again
             a_delivery_that_is_refused_fails_alone
+            a_delivery_that_is_refused_fails_alone_among_many
             deliveries_are_found_within_their_scope
             deliveries_are_selected_by_every_field_of_the_filter
             deliveries_are_counted_by_sender_and_type
