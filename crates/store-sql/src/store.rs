@@ -1,6 +1,6 @@
 //! [`SqlStore`]: the storage ports over a [`Backend`].
 
-use std::sync::{Arc, atomic::AtomicI64};
+use std::sync::Arc;
 
 use integrations_core::{
     store::{Batch, Rejected, StoreError},
@@ -11,7 +11,7 @@ use crate::{
     backend::{Backend, Session},
     error::SqlError,
     ids::IdBlocks,
-    ports::Rotation,
+    ports::{Rotation, WebhookRotation},
     statement::{InsertTemplate, RowValues, Statement, Statements, Template},
 };
 
@@ -25,8 +25,8 @@ pub struct SqlStore<B> {
     pub(crate) ids: Arc<IdBlocks>,
     /// Whose turn it is at a claim on items.
     pub(crate) rotation: Arc<Rotation>,
-    /// The integration whose deliveries were claimed last; the next claim begins behind it.
-    pub(crate) webhooks_served: Arc<AtomicI64>,
+    /// Whose turn it is at a claim on deliveries.
+    pub(crate) webhook_rotation: Arc<WebhookRotation>,
 }
 
 impl<B> std::fmt::Debug for SqlStore<B> {
@@ -46,7 +46,7 @@ impl<B: Backend> SqlStore<B> {
             statements: Arc::new(Statements::new(B::DIALECT, prefix)),
             ids: Arc::new(IdBlocks::new()),
             rotation: Arc::default(),
-            webhooks_served: Arc::default(),
+            webhook_rotation: Arc::default(),
         }
     }
 
@@ -58,7 +58,7 @@ impl<B: Backend> SqlStore<B> {
             statements: Arc::clone(&self.statements),
             ids: Arc::new(ids),
             rotation: Arc::clone(&self.rotation),
-            webhooks_served: Arc::clone(&self.webhooks_served),
+            webhook_rotation: Arc::clone(&self.webhook_rotation),
         }
     }
 

@@ -155,6 +155,9 @@ pub struct Webhook {
     pub attempts: i16,
     /// Somebody had it processed again.
     pub replayed: bool,
+    /// When it was last queued with all attempts: received, received again after it had failed,
+    /// replayed, or no longer parked.
+    pub queued_at: DateTime<Utc>,
     /// What went wrong last.
     pub error: Option<String>,
     /// The end of the present lease.

@@ -69,13 +69,18 @@ pub trait WebhookInbox: Send + Sync {
     /// Returns a [`StoreError`] when nothing of the batch is stored.
     async fn receive(&self, deliveries: &[NewWebhook]) -> Batch<Received>;
 
-    /// Claims deliveries that are due: of each integration the oldest.
+    /// Claims deliveries that are due: of each integration the oldest, where ordering keys do not
+    /// say otherwise.
     ///
     /// MUST take no more than its share of one integration, however much of it is due, so that the
-    /// others have their turn. MUST never hand one to two claims whose leases overlap, MUST count an attempt on each
-    /// claim, and MUST NOT hand out one with an ordering key while an earlier one of its
-    /// integration with that key is unfinished. One whose lease ran out is due again. Duplicates
-    /// MUST never be claimed.
+    /// others have their turn. MUST never hand one to two claims whose leases overlap, and MUST
+    /// count an attempt on each claim. One whose lease ran out is due again. Duplicates MUST never
+    /// be claimed.
+    ///
+    /// Of those of one provider, integration and ordering key, MUST hand out none but the first that
+    /// is unfinished, by when it was received and then by id, and not while another of them is under
+    /// a live lease: one that came late, or was queued again, waits for whatever is being handled.
+    /// What waits behind the first MUST NOT make a claim slower.
     ///
     /// # Errors
     ///

@@ -71,13 +71,13 @@ impl<B: OwnCommit> SqlStore<B> {
                  OR lease_until <= $2) AND (integration_id IN (",
                 owned!(3, 4, 5),
                 ") OR (integration_id IS NULL AND $3 IS NULL)) ORDER BY id FOR UPDATE) \
-                 UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, replayed = true, \
+                 UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, replayed = true, queued_at = $2, \
                  available_at = $2, \
                  processed_at = NULL, lease_until = NULL, lease_token = NULL, updated_at = $2 \
                  FROM idle WHERE w.id = idle.id RETURNING w.id",
             ),
             concat!(
-                "UPDATE {webhooks} SET status = 'pending', attempts = 0, replayed = true, \
+                "UPDATE {webhooks} SET status = 'pending', attempts = 0, replayed = true, queued_at = $2, \
                  available_at = $2, \
                  processed_at = NULL, lease_until = NULL, lease_token = NULL, updated_at = $2 \
                  WHERE id IN (SELECT value FROM json_each($1)) AND duplicate_of IS NULL \
@@ -109,9 +109,11 @@ impl<B: OwnCommit> SqlStore<B> {
              WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled')))) \
              ORDER BY w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED) \
              UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
+             queued_at = CASE WHEN available_at = $2 THEN $1 ELSE queued_at END, \
              available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
              updated_at = $1 WHERE id IN (SELECT id FROM left_over)",
             "UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
+             queued_at = CASE WHEN available_at = $2 THEN $1 ELSE queued_at END, \
              available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
              updated_at = $1 WHERE id IN (SELECT w.id FROM {webhooks} AS w \
              WHERE w.status IN ('pending', 'processing') AND (w.lease_until <= $1 \

@@ -331,13 +331,13 @@ impl<B: OwnCommit> SqlStore<B> {
              (SELECT id FROM jsonb_to_recordset($1) AS e (id bigint)) AND status = 'failed' \
              ORDER BY id FOR UPDATE) \
              UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, \
-             available_at = e.available_at, processed_at = NULL, lease_until = NULL, \
+             available_at = e.available_at, processed_at = NULL, queued_at = e.now, lease_until = NULL, \
              lease_token = NULL, updated_at = e.now \
              FROM locked JOIN jsonb_to_recordset($1) AS e \
              (id bigint, available_at timestamptz, now timestamptz) ON e.id = locked.id \
              WHERE w.id = locked.id RETURNING w.id",
             "UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, \
-             available_at = e.available_at, processed_at = NULL, lease_until = NULL, \
+             available_at = e.available_at, processed_at = NULL, queued_at = e.now, lease_until = NULL, \
              lease_token = NULL, updated_at = e.now \
              FROM (SELECT value ->> 'id' AS id, value ->> 'available_at' AS available_at, \
              value ->> 'now' AS now FROM json_each($1)) AS e \

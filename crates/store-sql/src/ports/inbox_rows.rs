@@ -33,7 +33,7 @@ macro_rules! webhook_columns {
     () => {
         "id, uid, integration_id, provider, event_type, delivery_id, payload, headers, status, \
          processed_at, payload_encoding, method, path, query, remote_addr, dedup_key, \
-         body_digest, duplicate_of, duplicate_reason, attempts, replayed, available_at, lease_until, \
+         body_digest, duplicate_of, duplicate_reason, attempts, replayed, queued_at, available_at, lease_until, \
          ordering_key, error, created_at, updated_at"
     };
 }
@@ -43,9 +43,9 @@ pub(super) use webhook_columns;
 pub(super) const INSERT: InsertTemplate = InsertTemplate {
     head: "INSERT INTO {webhooks} (id, uid, integration_id, provider, event_type, delivery_id, \
         payload, payload_encoding, headers, status, method, path, query, remote_addr, dedup_key, \
-        body_digest, duplicate_of, duplicate_reason, available_at, ordering_key, created_at, \
-        updated_at)",
-    columns: 22,
+        body_digest, duplicate_of, duplicate_reason, available_at, queued_at, ordering_key, \
+        created_at, updated_at)",
+    columns: 23,
     tail: "ON CONFLICT (provider, coalesce(integration_id, 0), dedup_key) \
         WHERE duplicate_of IS NULL AND dedup_key IS NOT NULL DO NOTHING RETURNING id",
 };
@@ -93,6 +93,7 @@ impl<B: Backend> SqlStore<B> {
             .bind(duplicate.map(|(of, _)| of))
             .bind(duplicate.map(|(_, reason)| reason))
             .bind(new.available_at.unwrap_or(PARKED))
+            .bind(new.now)
             .bind(new.ordering_key.as_deref())
             .bind(new.now)
             .bind(new.now)
@@ -155,6 +156,7 @@ pub(super) fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         duplicate_reason: row.get("duplicate_reason")?,
         attempts: row.get("attempts")?,
         replayed: row.get("replayed")?,
+        queued_at: row.get("queued_at")?,
         error: row.get("error")?,
         lease_until: row.get("lease_until")?,
         processed_at: row.get("processed_at")?,

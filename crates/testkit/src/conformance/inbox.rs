@@ -75,6 +75,7 @@ pub async fn a_delivery_reads_back_as_it_was_received(subject: &Subject) {
             duplicate_reason: None,
             attempts: 0,
             replayed: false,
+            queued_at: now,
             error: None,
             lease_until: None,
             processed_at: None,
@@ -342,6 +343,7 @@ pub async fn a_duplicate_of_a_failed_one_queues_it_again(subject: &Subject) {
     let queued = find(subject, first, 2).await;
     assert_eq!(queued.status, WebhookStatus::Pending);
     assert_eq!(queued.attempts, 0, "with all attempts");
+    assert_eq!(queued.queued_at, at(2));
     assert_eq!(claim(subject, 10, 2).await.ids(), [first]);
 }
 

@@ -259,6 +259,7 @@ fn insert(
             duplicate_reason: duplicate.map(|(_, reason)| reason.as_str().to_owned()),
             attempts: 0,
             replayed: false,
+            queued_at: new.now,
             error: None,
             lease_until: None,
             processed_at: None,
