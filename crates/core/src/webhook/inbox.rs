@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     NewWebhook, Received, Webhook, WebhookClaim, WebhookSettled, WebhookSettlement, WebhookStatus,
+    WebhookSummary,
 };
 use crate::{
     id::{IntegrationId, Uid, WebhookId},
@@ -58,7 +59,9 @@ pub trait WebhookInbox: Send + Sync {
     /// - Where `digest_duplicate_since` is given, one with the same provider, integration and body
     ///   digest received since then MUST count as the first too.
     /// - Digests under other keys of the ring MUST count as a delivery's own when the first of its
-    ///   kind is looked for, also while receipts meet whose rings are in another order.
+    ///   kind is looked for, also while receipts meet whose rings are in another order. A ring
+    ///   without a key sees nothing of what is digested under it, so every ring is to hold a key
+    ///   before one of them makes it the primary.
     /// - A duplicate of one that failed MUST queue that one again, with all attempts.
     /// - A refused entry MUST fail alone.
     /// - Where the store fails when a part is stored, that part MUST be answered as stored, and the
@@ -134,7 +137,7 @@ pub trait WebhookInbox: Send + Sync {
     ) -> Result<Option<Webhook>, StoreError>;
 
     /// A page of the deliveries `filter` selects within `scope`, one under a live lease counting
-    /// as `processing`.
+    /// as `processing`. MUST NOT read bodies: a page of them may not fit into memory.
     ///
     /// # Errors
     ///
@@ -145,10 +148,9 @@ pub trait WebhookInbox: Send + Sync {
         scope: &Scope,
         page: &PageRequest,
         now: DateTime<Utc>,
-    ) -> Result<Page<Webhook>, StoreError>;
+    ) -> Result<Page<WebhookSummary>, StoreError>;
 
-    /// The numbers of a page of what [`query`](Self::query) reads. MUST NOT read bodies: a page of
-    /// them may not fit into memory.
+    /// The numbers of a page of what [`query`](Self::query) reads.
     ///
     /// # Errors
     ///

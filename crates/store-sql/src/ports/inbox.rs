@@ -8,12 +8,13 @@ use integrations_core::{
     store::{Batch, Page, PageRequest, StoreError},
     webhook::{
         NewWebhook, Received, Webhook, WebhookClaim, WebhookFilter, WebhookGroup, WebhookInbox,
+        WebhookSummary,
     },
 };
 use sea_query::{Alias, Expr, ExprTrait as _};
 
 use super::{
-    inbox_rows::{PARKED, webhook_at, webhook_columns},
+    inbox_rows::{PARKED, SUMMARY_COLUMNS, summary_at, webhook_at, webhook_columns},
     sync_decide::shown_as,
 };
 use crate::{
@@ -179,13 +180,13 @@ impl<B: OwnCommit> WebhookInbox for SqlStore<B> {
         scope: &Scope,
         page: &PageRequest,
         now: DateTime<Utc>,
-    ) -> Result<Page<Webhook>, StoreError> {
-        let all = crate::page::select(&self.statements, "webhooks", webhook_columns!());
+    ) -> Result<Page<WebhookSummary>, StoreError> {
+        let all = crate::page::select(&self.statements, "webhooks", SUMMARY_COLUMNS);
         let query = selected(all, filter, scope, now).page(page);
         let rows = self.backend.read().await?.query(query).await?;
         let webhooks = rows
             .iter()
-            .map(|row| webhook_at(row, now))
+            .map(|row| summary_at(row, now))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Page::from_overfull(webhooks, page, |webhook| webhook.id.0))
     }

@@ -138,8 +138,9 @@ fn count<T>(answers: &[T], is: impl Fn(&T) -> bool) -> usize {
 
 fn delivery(integration_id: IntegrationId, key: Option<String>) -> NewWebhook {
     NewWebhook {
-        delivery_id: key.clone(),
-        ..fixtures::delivery(Some(integration_id), key.as_deref())
+        dedup_key: key.clone(),
+        delivery_id: key,
+        ..fixtures::delivery(Some(integration_id), None)
     }
 }
 

@@ -517,8 +517,14 @@ pub async fn deliveries_are_selected_by_every_field_of_the_filter(subject: &Subj
 
     for (filter, scope, expected) in cases {
         let inbox = &subject.ports.inbox;
-        let page = inbox.query(&filter, &scope, &whole(), at(30)).await;
-        let found: Vec<_> = page.unwrap().items.iter().map(|row| row.id).collect();
+        let page = inbox
+            .query(&filter, &scope, &whole(), at(30))
+            .await
+            .unwrap();
+        let found: Vec<_> = page.items.iter().map(|row| row.id).collect();
+        for summary in &page.items {
+            assert_eq!(*summary, find(subject, summary.id, 30).await.summary());
+        }
         let expected: Vec<_> = expected.iter().map(|index| ids[*index]).collect();
         assert_eq!(found, expected, "{filter:?} within {scope:?}");
         let count = inbox.count(&filter, &scope, at(30)).await.unwrap();
