@@ -295,6 +295,7 @@ create table {{prefix}}_webhooks (
     duplicate_reason varchar(32),
     attempts smallint not null default 0,
     replayed boolean not null default false,
+    queued_at timestamptz not null,
     available_at timestamptz not null,
     lease_until timestamptz,
     lease_token varchar(26),
@@ -317,10 +318,16 @@ create unique index {{prefix}}_webhooks_dedup_idx
     where duplicate_of is null and dedup_key is not null;
 create index {{prefix}}_webhooks_created_idx on {{prefix}}_webhooks (integration_id, created_at);
 create index {{prefix}}_webhooks_claim_idx
-    on {{prefix}}_webhooks (coalesce(integration_id, 0), available_at, id)
+    on {{prefix}}_webhooks (coalesce(integration_id, 0),
+        (case when ordering_key is null then 0 else 1 end), available_at, id)
     where status in ('pending', 'processing');
-create index {{prefix}}_webhooks_ordering_idx on {{prefix}}_webhooks (ordering_key, id)
+-- The first of each key comes first, and a walk goes from key to key.
+create index {{prefix}}_webhooks_ordering_idx
+    on {{prefix}}_webhooks (coalesce(integration_id, 0), provider, ordering_key, created_at, id)
     where ordering_key is not null and status in ('pending', 'processing');
+create index {{prefix}}_webhooks_ordered_lease_idx
+    on {{prefix}}_webhooks (coalesce(integration_id, 0), provider, ordering_key)
+    where ordering_key is not null and lease_until is not null;
 create index {{prefix}}_webhooks_duplicate_idx on {{prefix}}_webhooks (duplicate_of)
     where duplicate_of is not null;
 create index {{prefix}}_webhooks_digest_idx on {{prefix}}_webhooks (body_digest)

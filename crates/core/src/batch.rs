@@ -3,15 +3,18 @@
 use std::{
     fmt,
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{
         Arc, Mutex as StdMutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use tokio::{
+    runtime::Handle,
     sync::{Mutex, Notify, mpsc, oneshot},
     task::JoinHandle,
 };
@@ -42,19 +45,52 @@ pub enum NotWritten {
 /// A caller who is alone writes by himself. Those who come meanwhile wait, and are written together:
 /// a task takes whatever waits, writes it, answers all, and takes what came in the meantime. Nothing
 /// is ever delayed for the sake of a larger batch. The queue is bounded, and a caller who goes away
-/// does not take the others' batch along. A write that began is to be polled to its end or dropped:
-/// one that is neither keeps the writer.
+/// takes no write along, neither his own nor the others'. A write that began is to be polled to its
+/// end or dropped: one that is neither keeps the writer.
 pub struct SharedWrites<T, R> {
     queue: mpsc::Sender<Waiting<T, R>>,
     pen: Arc<Pen<T, R>>,
     closing: Arc<Notify>,
     task: StdMutex<Option<JoinHandle<()>>>,
+    /// Where writes go on whose callers went away.
+    runtime: Handle,
 }
 
 /// The writer, which is in one hand at a time.
 struct Pen<T, R> {
-    writer: Mutex<Box<dyn WriteBatch<T, R>>>,
+    writer: Arc<Mutex<Box<dyn WriteBatch<T, R>>>>,
     written: Written,
+}
+
+type Writing<R> = Pin<Box<dyn Future<Output = Option<Vec<R>>> + Send>>;
+
+/// A write by its caller, which goes on without him when he is dropped.
+struct Alone<R: Send + 'static> {
+    /// `None` once it has ended.
+    writing: Option<Writing<R>>,
+    runtime: Handle,
+}
+
+impl<R: Send + 'static> Future for Alone<R> {
+    type Output = Option<Vec<R>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(writing) = &mut self.writing else {
+            return Poll::Ready(None);
+        };
+        let written = std::task::ready!(writing.as_mut().poll(cx));
+        self.writing = None;
+        Poll::Ready(written)
+    }
+}
+
+impl<R: Send + 'static> Drop for Alone<R> {
+    fn drop(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            // It has the writer still, which `shutdown` waits for.
+            self.runtime.spawn(writing);
+        }
+    }
 }
 
 /// What was handed to the writer so far.
@@ -100,7 +136,7 @@ impl<T: Send + 'static, R: Send + 'static> SharedWrites<T, R> {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let closing = Arc::new(Notify::new());
         let pen = Arc::new(Pen {
-            writer: Mutex::new(Box::new(writer)),
+            writer: Arc::new(Mutex::new(Box::new(writer))),
             written: Written::default(),
         });
         let task = tokio::spawn(write_all(
@@ -114,13 +150,14 @@ impl<T: Send + 'static, R: Send + 'static> SharedWrites<T, R> {
             pen,
             closing,
             task: StdMutex::new(Some(task)),
+            runtime: Handle::current(),
         }
     }
 
     /// Writes an entry; waits for a place in the queue where it is full.
     ///
-    /// Whether the entry of a caller who is dropped is written depends on how far it was: one in
-    /// the queue is.
+    /// Whether the entry of a caller who is dropped is written depends on how far it was: one that
+    /// found its place is.
     ///
     /// # Errors
     ///
@@ -138,8 +175,7 @@ impl<T: Send + 'static, R: Send + 'static> SharedWrites<T, R> {
 
     /// Writes an entry if there is a place in the queue.
     ///
-    /// Whether the entry of a caller who is dropped is written depends on how far it was: one in
-    /// the queue is.
+    /// The entry of a caller who is dropped is written all the same, if there was a place.
     ///
     /// # Errors
     ///
@@ -161,14 +197,20 @@ impl<T: Send + 'static, R: Send + 'static> SharedWrites<T, R> {
     /// Writes an entry while nobody else writes or waits; gives it back where somebody does. A hop
     /// to the task and back would take a tenth of the time that a commit does.
     async fn write_alone(&self, entry: T) -> Result<Result<R, NotWritten>, T> {
-        let Ok(writer) = self.pen.writer.try_lock() else {
+        let Ok(writer) = Arc::clone(&self.pen.writer).try_lock_owned() else {
             return Err(entry);
         };
         if self.waiting() > 0 || self.queue.is_closed() {
             return Err(entry);
         }
-        let results = self.pen.written.by(&**writer, vec![entry]).await;
+        let pen = Arc::clone(&self.pen);
+        let writing = async move { pen.written.by(&**writer, vec![entry]).await };
+        let results = Alone {
+            writing: Some(Box::pin(writing)),
+            runtime: self.runtime.clone(),
+        };
         Ok(results
+            .await
             .and_then(|results| results.into_iter().next())
             .ok_or(NotWritten::Lost))
     }
@@ -349,12 +391,29 @@ mod tests {
         for gone in [&alone, &queued[0]] {
             gone.abort();
         }
-        // The one who wrote alone is gone, and the others are written.
-        let _ = alone.await;
-        gated.permits.add_permits(1);
+        // The one who wrote alone is gone; what he wrote is not, nor is what the others wait for.
+        assert!(alone.await.unwrap_err().is_cancelled());
+        gated.permits.add_permits(2);
         writes.shutdown().await;
         let [_, last] = queued;
         assert_eq!(last.await.unwrap(), Ok(30));
-        assert_eq!(*gated.batches.lock().unwrap(), [vec![2, 3]]);
+        assert_eq!(*gated.batches.lock().unwrap(), [vec![1], vec![2, 3]]);
+    }
+
+    #[tokio::test]
+    async fn shutting_down_waits_for_a_write_whose_caller_went_away() {
+        let (writes, gated) = gated(4, 4);
+        let alone = tokio::spawn({
+            let writes = Arc::clone(&writes);
+            async move { writes.try_write(1).await }
+        });
+        wait_until(|| writes.batches().0 == 1).await;
+        alone.abort();
+        assert!(alone.await.unwrap_err().is_cancelled());
+        let mut ending = Box::pin(writes.shutdown());
+        assert!(futures::poll!(&mut ending).is_pending());
+        gated.permits.add_permits(1);
+        ending.await;
+        assert_eq!(*gated.batches.lock().unwrap(), [vec![1]]);
     }
 }

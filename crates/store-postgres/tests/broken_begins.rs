@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use integrations_core::{
     integration::IntegrationStore as _,
-    sync::Payload,
-    webhook::{NewWebhook, OtherDigests, Received, WebhookInbox as _, WebhookPayload},
+    webhook::{NewWebhook, Received, WebhookInbox as _},
 };
 use integrations_store_postgres::{
     PgStore,
     sqlx::{AssertSqlSafe, PgConnection, query, query_scalar},
 };
-use integrations_testkit::conformance::fixtures::{at, new_integration, provider, uid};
+use integrations_testkit::conformance::fixtures::{at, delivery, new_integration, uid};
 use support::Scratch;
 
 struct World {
@@ -48,24 +47,9 @@ impl World {
             .await
             .unwrap();
         let delivery = NewWebhook {
-            uid: uid(),
-            integration_id: Some(integration.id),
-            provider: provider("github"),
-            event_type: None,
-            delivery_id: None,
-            dedup_key: None,
             body_digest: Some(number.to_be_bytes().to_vec()),
             digest_duplicate_since: Some(at(0)),
-            other_digests: OtherDigests::default(),
-            payload: WebhookPayload::Plain(Payload::Text("{}".to_owned())),
-            headers: Vec::new(),
-            method: "POST".to_owned(),
-            path: "/".to_owned(),
-            query: None,
-            remote_addr: None,
-            ordering_key: None,
-            available_at: Some(at(0)),
-            now: at(0),
+            ..delivery(Some(integration.id), None)
         };
         Self {
             scratch,

@@ -116,6 +116,7 @@ async fn list_and_settle(store: &PgStore, run: &SyncRun, first: i64) {
         checkpoint: Some(Checkpoint::Number(n)),
         payload: Payload::Text("{}".to_owned()),
         digest: None,
+        other_digests: Vec::new(),
         batch_id: None,
     };
     let page = RunPage {

@@ -188,7 +188,7 @@ impl RowValues {
 }
 
 /// The logical tables and what each is called behind the prefix.
-const TABLES: [(&str, &str); 17] = [
+const TABLES: [(&str, &str); 19] = [
     ("integrations", "s"),
     ("requests", "_requests"),
     ("logs", "_logs"),
@@ -205,8 +205,10 @@ const TABLES: [(&str, &str); 17] = [
     ("keys", "_keys"),
     ("workers", "_workers"),
     ("migrations", "_migrations"),
-    // An index that SQLite has to be told of.
+    // Indexes that SQLite has to be told of.
     ("sync_items_claim_idx", "_sync_items_claim_idx"),
+    ("webhooks_ordering_idx", "_webhooks_ordering_idx"),
+    ("webhooks_ordered_lease_idx", "_webhooks_ordered_lease_idx"),
 ];
 
 /// The name of a logical table under a prefix.

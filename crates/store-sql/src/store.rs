@@ -1,6 +1,6 @@
 //! [`SqlStore`]: the storage ports over a [`Backend`].
 
-use std::sync::{Arc, atomic::AtomicI64};
+use std::sync::Arc;
 
 use integrations_core::{
     store::{Batch, Rejected, StoreError},
@@ -11,7 +11,7 @@ use crate::{
     backend::{Backend, Session},
     error::SqlError,
     ids::IdBlocks,
-    ports::Rotation,
+    ports::{Rotation, WebhookRotation},
     statement::{InsertTemplate, RowValues, Statement, Statements, Template},
 };
 
@@ -25,8 +25,8 @@ pub struct SqlStore<B> {
     pub(crate) ids: Arc<IdBlocks>,
     /// Whose turn it is at a claim on items.
     pub(crate) rotation: Arc<Rotation>,
-    /// The integration whose deliveries were claimed last; the next claim begins behind it.
-    pub(crate) webhooks_served: Arc<AtomicI64>,
+    /// Whose turn it is at a claim on deliveries.
+    pub(crate) webhook_rotation: Arc<WebhookRotation>,
 }
 
 impl<B> std::fmt::Debug for SqlStore<B> {
@@ -46,7 +46,7 @@ impl<B: Backend> SqlStore<B> {
             statements: Arc::new(Statements::new(B::DIALECT, prefix)),
             ids: Arc::new(IdBlocks::new()),
             rotation: Arc::default(),
-            webhooks_served: Arc::default(),
+            webhook_rotation: Arc::default(),
         }
     }
 
@@ -58,7 +58,7 @@ impl<B: Backend> SqlStore<B> {
             statements: Arc::clone(&self.statements),
             ids: Arc::new(ids),
             rotation: Arc::clone(&self.rotation),
-            webhooks_served: Arc::clone(&self.webhooks_served),
+            webhook_rotation: Arc::clone(&self.webhook_rotation),
         }
     }
 
@@ -132,7 +132,8 @@ pub(crate) type BatchWork<'a, R> =
 
 /// Runs a batch; where an entry's data is to blame, runs its halves, so that it fails alone.
 ///
-/// `work` must be all or nothing for the entries it is given, and answer one result each.
+/// `work` must be all or nothing for the entries it is given, and answer one result each. Where it
+/// fails for another reason after it took some of them, the rest alone is not stored.
 pub(crate) async fn bisect<'a, T: Sync, R: Send>(
     entries: &'a [T],
     work: impl Fn(&'a [T]) -> BatchWork<'a, R> + Send + Sync,
@@ -153,7 +154,15 @@ pub(crate) async fn bisect<'a, T: Sync, R: Send>(
         match result {
             Ok(answers) => results.extend(answers.into_iter().map(Ok)),
             Err(error) => match error.rejection() {
-                None => return Err(StoreError::from(error)),
+                None => {
+                    let error = StoreError::from(error);
+                    if !results.iter().any(Result::is_ok) {
+                        return Err(error);
+                    }
+                    // Parts go from the first to the last.
+                    results.extend(left_over(&error, entries.len() - results.len()));
+                    return Ok(results);
+                }
                 Some(why) if part.len() == 1 => results.push(Err::<R, Rejected>(why)),
                 Some(_) => {
                     let (first, second) = part.split_at(part.len() / 2);
@@ -164,4 +173,10 @@ pub(crate) async fn bisect<'a, T: Sync, R: Send>(
         }
     }
     Ok(results)
+}
+
+/// The answers of entries that could not be stored when others of their batch had been.
+pub(crate) fn left_over<R>(error: &StoreError, count: usize) -> Vec<Result<R, Rejected>> {
+    tracing::warn!(%error, count, "the store failed after it took a part of a batch");
+    (0..count).map(|_| Err(Rejected::Unavailable)).collect()
 }

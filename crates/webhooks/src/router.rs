@@ -10,7 +10,7 @@ use axum::{
     routing::any,
 };
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::{HeaderValue, Request, Version, header};
 use http_body_util::BodyExt as _;
 
 use crate::receiver::{Answer, Receiver, Room, Route};
@@ -58,17 +58,22 @@ async fn receive(receiver: &Receiver, route: &Route, request: Request<Body>) -> 
     let (head, body) = request.into_parts();
     let limit = receiver.limits().read_timeout;
     let read = tokio::time::timeout(limit, read(receiver, body));
-    let answer = match read.await {
+    let refusal = match read.await {
         Ok(Ok((body, room))) => {
             let request = Request::from_parts(head, body);
-            receiver
-                .receive_within(room, route, &request, remote_addr)
-                .await
+            let answer = receiver.receive_within(room, route, &request, remote_addr);
+            return answer.await.map(Body::from);
         }
-        Ok(Err(answer)) => receiver.answered(answer),
-        Err(_) => receiver.answered(Answer::TooSlow),
+        Ok(Err(answer)) => answer,
+        Err(_) => Answer::TooSlow,
     };
-    answer.map(Body::from)
+    let mut answer = receiver.answered(refusal).map(Body::from);
+    // The rest of the body stands where the next request would. HTTP/2 has streams for that.
+    if head.version <= Version::HTTP_11 {
+        let headers = answer.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 fn remote_addr(request: &Request<Body>) -> Option<IpAddr> {

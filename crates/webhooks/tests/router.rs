@@ -17,7 +17,7 @@ use std::{
 use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use integrations_core::{
     integration::Scope,
     store::PageRequest,
@@ -66,12 +66,14 @@ impl Setup {
         let now = self.harness.client.ports().clock.now();
         let page = PageRequest::oldest(10);
         let all = WebhookFilter::default();
-        let read = self
-            .harness
-            .store
-            .query(&all, &Scope::Operator, &page, now)
-            .await;
-        read.unwrap().items
+        let store = &self.harness.store;
+        let ids = store.ids(&all, &Scope::Operator, &page, now).await;
+        let mut rows = Vec::new();
+        for id in ids.unwrap().items {
+            let row = store.find(id, &Scope::Operator, now).await;
+            rows.push(row.unwrap().unwrap());
+        }
+        rows
     }
 }
 
@@ -139,14 +141,23 @@ async fn a_body_is_read_no_further_than_it_may_be_long() {
     let answer = setup.send(request).await;
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(read.load(Ordering::Relaxed), 3);
+    // What was not read is no request.
+    assert_eq!(answer.headers()[header::CONNECTION], "close");
     // One that says so is not read at all.
     let request = Request::post("/hooks/github/webhook")
         .body(Body::from(vec![b'x'; 1001]))
         .unwrap();
     let answer = setup.send(request).await;
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    // HTTP/2 knows no such header.
+    let request = Request::post("/hooks/github/webhook")
+        .version(http::Version::HTTP_2)
+        .body(Body::from(vec![b'x'; 1001]))
+        .unwrap();
+    let answer = setup.send(request).await;
+    assert!(!answer.headers().contains_key(header::CONNECTION));
     let metrics = setup.receiver.metrics();
-    assert_eq!((metrics.too_large, metrics.held.bytes), (2, 0));
+    assert_eq!((metrics.too_large, metrics.held.bytes), (3, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use integrations::{
     store::{PageRequest, Ports},
     time::Clock,
     value::{IntegrationName, ProviderKey},
-    webhook::Webhook,
+    webhook::WebhookSummary,
 };
 use integrations_testkit::twin::github::{DEFAULT_TOKEN, GithubTwin};
 use secrecy::SecretString;
@@ -226,7 +226,7 @@ impl Show {
     fn recorded(
         &self,
         recorded: &[Request],
-        received: &[Webhook],
+        received: &[WebhookSummary],
         integration: &Integration,
         context: &Context,
     ) -> Outcome<()> {

@@ -8,7 +8,7 @@ use integrations::{
     integration::Scope,
     store::{PageRequest, Ports},
     time::earlier,
-    webhook::{Webhook, WebhookFilter},
+    webhook::{WebhookFilter, WebhookSummary},
 };
 use serde_json::json;
 
@@ -37,9 +37,9 @@ pub(super) const COLUMNS: [Column; 8] = [
     Column::left("DELIVERY"),
 ];
 
-const FOLLOWED: Followed<Webhook> = Followed {
+const FOLLOWED: Followed<WebhookSummary> = Followed {
     columns: &COLUMNS,
-    key: |webhook| (webhook.delivery.now, webhook.id.0),
+    key: |webhook| (webhook.received_at, webhook.id.0),
     row,
 };
 
@@ -76,14 +76,17 @@ pub(super) async fn list(context: &Context, args: WebhookListArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-async fn page(ports: &Ports, filter: &WebhookFilter, page: PageRequest) -> Outcome<Vec<Webhook>> {
+async fn page(
+    ports: &Ports,
+    filter: &WebhookFilter,
+    page: PageRequest,
+) -> Outcome<Vec<WebhookSummary>> {
     let now = ports.clock.now();
     let found = ports.inbox.query(filter, &Scope::Operator, &page, now);
     Ok(found.await?.items)
 }
 
-pub(super) fn row(webhook: &Webhook) -> Row {
-    let delivery = &webhook.delivery;
+pub(super) fn row(webhook: &WebhookSummary) -> Row {
     let status = match webhook.duplicate_of {
         Some(first) => format!("duplicate of {first}"),
         None => webhook.status.to_string(),
@@ -91,38 +94,37 @@ pub(super) fn row(webhook: &Webhook) -> Row {
     Row {
         cells: vec![
             webhook.id.to_string(),
-            view::time(delivery.now),
-            view::or_none(delivery.integration_id),
-            delivery.provider.to_string(),
-            view::or_none(delivery.event_type.as_ref()),
+            view::time(webhook.received_at),
+            view::or_none(webhook.integration_id),
+            webhook.provider.to_string(),
+            view::or_none(webhook.event_type.as_ref()),
             status,
             webhook.attempts.to_string(),
-            view::or_none(delivery.delivery_id.as_ref()),
+            view::or_none(webhook.delivery_id.as_ref()),
         ],
         json: json(webhook),
     }
 }
 
 /// A delivery for programs, without headers and body.
-pub(super) fn json(webhook: &Webhook) -> serde_json::Value {
-    let delivery = &webhook.delivery;
+pub(super) fn json(webhook: &WebhookSummary) -> serde_json::Value {
     json!({
         "id": webhook.id,
-        "uid": delivery.uid.to_string(),
-        "integration_id": delivery.integration_id,
-        "provider": delivery.provider.as_str(),
-        "event_type": delivery.event_type,
-        "delivery_id": delivery.delivery_id,
+        "uid": webhook.uid.to_string(),
+        "integration_id": webhook.integration_id,
+        "provider": webhook.provider.as_str(),
+        "event_type": webhook.event_type,
+        "delivery_id": webhook.delivery_id,
         "status": webhook.status.as_str(),
         "attempts": webhook.attempts,
         "error": webhook.error,
         "duplicate_of": webhook.duplicate_of,
         "duplicate_reason": webhook.duplicate_reason,
-        "method": delivery.method,
-        "path": delivery.path,
-        "remote_addr": delivery.remote_addr,
-        "parked": delivery.available_at.is_none() && webhook.processed_at.is_none(),
-        "received_at": view::time(delivery.now),
+        "method": webhook.method,
+        "path": webhook.path,
+        "remote_addr": webhook.remote_addr,
+        "parked": webhook.available_at.is_none() && webhook.processed_at.is_none(),
+        "received_at": view::time(webhook.received_at),
         "processed_at": webhook.processed_at.map(view::time),
     })
 }

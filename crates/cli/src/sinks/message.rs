@@ -113,9 +113,13 @@ impl Message {
             payload_encoding: content.encoding(),
             payload: content,
         };
-        // Whoever drops what comes twice is to take a replay.
-        let replay = if delivery.is_replay() { "-replay" } else { "" };
-        Self::new(format!("webhook-{}{replay}", delivery.id()), &line)
+        let mut id = format!("webhook-{}", delivery.id());
+        if delivery.is_replay() {
+            // Whoever drops what comes twice is to take each replay, and each of them once.
+            let queued_at = delivery.row().queued_at.timestamp_micros();
+            id = format!("{id}-replay-{queued_at}");
+        }
+        Self::new(id, &line)
     }
 
     fn new(id: String, line: &impl Serialize) -> Self {

@@ -12,8 +12,7 @@ impl WebhookHandler for Sink {
         match self.deliver(Message::webhook(&delivery)).await {
             Ok(()) => Ok(Handled::Done),
             Err(Undelivered::Failed(why)) => Err(HandlerError::new(why)),
-            Err(Undelivered::Later(Some(at))) => Err(HandlerError::put_back(at, PAUSE)),
-            Err(Undelivered::Later(None)) => Err(HandlerError::new(PAUSE)),
+            Err(Undelivered::Later(until)) => Err(HandlerError::put_back(until, PAUSE)),
         }
     }
 }

@@ -69,6 +69,7 @@ on_both! {
     receiving::slow as who_is_slow_is_cut_off,
     receiving::operators as operators_see_counts_and_replay,
     deliveries::bulk_replay as many_are_replayed_by_a_filter_at_a_measured_pace,
+    deliveries::to_a_server as a_server_tells_replays_apart_and_may_ask_for_a_pause,
     deliveries::paused as a_paused_account_parks_what_it_is_sent,
     deliveries::public_url as the_route_of_an_account_is_shown,
     pruning::prunes as what_is_past_its_age_is_pruned,

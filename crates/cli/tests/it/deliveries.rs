@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     receiving::{BODY, OTHER, SECRET, deliver, deliver_at, receiving},
+    sink_server::{SECRET as SINK_SECRET, SinkServer},
     world::{Kind, World},
 };
 
@@ -92,6 +93,41 @@ pub(crate) async fn bulk_replay(kind: Kind) {
     replay(&[]).exits(2);
     replay(&["1", "--filter", "event=a"]).exits(2);
     replay(&["1", "--yes"]).exits(2);
+}
+
+// WH-25: whoever drops the ids it knows takes every replay, and is not given up for asking to wait
+pub(crate) async fn to_a_server(kind: Kind) {
+    let server = SinkServer::start().await;
+    let sink = format!("[sink]\nsecret = \"{SINK_SECRET}\"\nallow_private_network = true\n");
+    let (world, id) = receiving(kind, &sink).await;
+    let serving = world.serve(&["--sink", &format!("http:{}", server.url)]);
+    assert_eq!(deliver(&serving, &id, "d-1", SECRET, BODY).status, 202);
+    let number = world.processed(1)[0]["id"].to_string();
+    for taken in 2..=3 {
+        world.run(&["webhooks", "replay", &number]).ok();
+        while server.total() < taken {
+            tokio::task::yield_now().await;
+        }
+        world.processed(1);
+    }
+    let ids = server.ids();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+    let own = format!("webhook-{number}");
+    assert!(ids.iter().all(|id| id.starts_with(&own)), "{ids:?}");
+
+    server.put_off(true);
+    let answer = deliver(&serving, &id, "d-2", SECRET, b"{}");
+    assert_eq!(answer.status, 202);
+    let put_off = loop {
+        let row = world.webhooks(&[]).remove(0);
+        if row["error"] != Json::Null {
+            break row;
+        }
+    };
+    let stands = (&put_off["status"], &put_off["attempts"]);
+    assert_eq!(stands, (&json!("pending"), &json!(0)), "{put_off}");
+    assert_eq!(serving.stop().0, 0);
+    server.assert_all_signed();
 }
 
 // W-WH-3: an operator's pause loses nothing either

@@ -29,6 +29,8 @@ struct Seen {
     unsigned: usize,
     /// External ids that are answered with 500.
     poison: BTreeSet<String>,
+    /// Everything is answered with 429, and not for how long.
+    is_busy: bool,
 }
 
 pub(crate) struct SinkServer {
@@ -59,6 +61,15 @@ impl SinkServer {
 
     pub(crate) fn refuse_nothing(&self) {
         self.seen().poison.clear();
+    }
+
+    pub(crate) fn put_off(&self, is_busy: bool) {
+        self.seen().is_busy = is_busy;
+    }
+
+    /// The ids of messages, refused ones included.
+    pub(crate) fn ids(&self) -> BTreeSet<String> {
+        self.seen().ids.clone()
     }
 
     /// How often a record was taken.
@@ -103,6 +114,9 @@ async fn take(
     if !is_signed {
         seen.unsigned += 1;
         return StatusCode::UNAUTHORIZED;
+    }
+    if seen.is_busy {
+        return StatusCode::TOO_MANY_REQUESTS;
     }
     if seen
         .poison

@@ -8,7 +8,7 @@ use crate::{
     event::Event,
     id::IntegrationId,
     integration::{Integration, Scope},
-    provider::{Account, Credentials},
+    provider::{Account, Credentials, Registered},
     redact::Redactor,
 };
 
@@ -62,6 +62,12 @@ impl IntegrationClient {
         let credentials = shared.open_credentials(&row).await.unwrap_or_default();
         let account = Account::of(&row, &credentials, &registered.settings.application);
         shared.redactor(registered, &account)
+    }
+
+    /// The same for an account of a provider that is at hand, opened.
+    #[must_use]
+    pub fn redactor_for(&self, provider: &Registered, account: &Account<'_>) -> Redactor {
+        self.shared.redactor(provider, account)
     }
 
     /// Counts the changes to integrations that were made through this client. Whoever keeps what it

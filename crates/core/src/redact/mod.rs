@@ -111,12 +111,15 @@ impl Redactor {
         };
         let path = self.text(path);
         match query {
-            Some(query) => {
-                let query = self.own(self.pairs(query));
-                format!("{path}?{query}")
-            }
+            Some(query) => format!("{path}?{}", self.query(query)),
             None => path.into_owned(),
         }
+    }
+
+    /// A query: values under secret names, and the account's own secrets.
+    #[must_use]
+    pub fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
+        self.own(self.pairs(query))
     }
 
     /// Text of no known structure, an error message for instance: the account's own secrets, and

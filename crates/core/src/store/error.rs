@@ -102,7 +102,7 @@ impl Error for StoreError {
     }
 }
 
-/// Why one entry of a batch was refused while the others were taken.
+/// Why one entry of a batch was refused while others were taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejected {
@@ -115,10 +115,13 @@ pub enum Rejected {
     /// Another rule of the schema.
     #[error("this entry breaks a rule of the schema")]
     Constraint,
+    /// The store failed when it had taken others already. Nothing is wrong with the entry: retry.
+    #[error("the store failed before it took this entry; try again")]
+    Unavailable,
 }
 
 /// What a batch comes to: one result per entry, in the order of the entries.
 ///
 /// An entry that is refused fails alone. The outer error means that nothing of the batch was
-/// stored.
+/// stored; where something was, the entries that were not are [`Rejected::Unavailable`].
 pub type Batch<T> = Result<Vec<Result<T, Rejected>>, StoreError>;

@@ -155,6 +155,9 @@ pub struct Webhook {
     pub attempts: i16,
     /// Somebody had it processed again.
     pub replayed: bool,
+    /// When it was last queued with all attempts: received, received again after it had failed,
+    /// replayed, or no longer parked.
+    pub queued_at: DateTime<Utc>,
     /// What went wrong last.
     pub error: Option<String>,
     /// The end of the present lease.
@@ -163,6 +166,72 @@ pub struct Webhook {
     pub processed_at: Option<DateTime<Utc>>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+/// A row as lists show it: without query, headers and body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookSummary {
+    /// Its number.
+    pub id: WebhookId,
+    /// What a payload is sealed for.
+    pub uid: Uid,
+    /// The integration.
+    pub integration_id: Option<IntegrationId>,
+    /// The provider.
+    pub provider: ProviderKey,
+    /// What happened.
+    pub event_type: Option<String>,
+    /// The sender's id of the delivery.
+    pub delivery_id: Option<String>,
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// Who sent it.
+    pub remote_addr: Option<String>,
+    /// How it stands. One under a live lease reads as `processing`.
+    pub status: WebhookStatus,
+    /// The first of its kind, when it is a duplicate.
+    pub duplicate_of: Option<WebhookId>,
+    /// Why it is one.
+    pub duplicate_reason: Option<String>,
+    /// Attempts.
+    pub attempts: i16,
+    /// What went wrong last.
+    pub error: Option<String>,
+    /// When it may be processed; `None`: parked.
+    pub available_at: Option<DateTime<Utc>>,
+    /// When it was received.
+    pub received_at: DateTime<Utc>,
+    /// When it was processed or given up.
+    pub processed_at: Option<DateTime<Utc>>,
+}
+
+impl Webhook {
+    /// What lists show of it.
+    #[must_use]
+    pub fn summary(&self) -> WebhookSummary {
+        let delivery = &self.delivery;
+        WebhookSummary {
+            id: self.id,
+            uid: delivery.uid,
+            integration_id: delivery.integration_id,
+            provider: delivery.provider.clone(),
+            event_type: delivery.event_type.clone(),
+            delivery_id: delivery.delivery_id.clone(),
+            method: delivery.method.clone(),
+            path: delivery.path.clone(),
+            remote_addr: delivery.remote_addr.clone(),
+            status: self.status.clone(),
+            duplicate_of: self.duplicate_of,
+            duplicate_reason: self.duplicate_reason.clone(),
+            attempts: self.attempts,
+            error: self.error.clone(),
+            available_at: delivery.available_at,
+            received_at: delivery.now,
+            processed_at: self.processed_at,
+        }
+    }
 }
 
 /// A claim on deliveries.

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     NewWebhook, Received, Webhook, WebhookClaim, WebhookSettled, WebhookSettlement, WebhookStatus,
+    WebhookSummary,
 };
 use crate::{
     id::{IntegrationId, Uid, WebhookId},
@@ -58,22 +59,31 @@ pub trait WebhookInbox: Send + Sync {
     /// - Where `digest_duplicate_since` is given, one with the same provider, integration and body
     ///   digest received since then MUST count as the first too.
     /// - Digests under other keys of the ring MUST count as a delivery's own when the first of its
-    ///   kind is looked for, also while receipts meet whose rings are in another order.
+    ///   kind is looked for, also while receipts meet whose rings are in another order. A ring
+    ///   without a key sees nothing of what is digested under it, so every ring is to hold a key
+    ///   before one of them makes it the primary.
     /// - A duplicate of one that failed MUST queue that one again, with all attempts.
     /// - A refused entry MUST fail alone.
+    /// - Where the store fails when a part is stored, that part MUST be answered as stored, and the
+    ///   rest as [`Rejected::Unavailable`](crate::store::Rejected::Unavailable).
     ///
     /// # Errors
     ///
     /// Returns a [`StoreError`] when nothing of the batch is stored.
     async fn receive(&self, deliveries: &[NewWebhook]) -> Batch<Received>;
 
-    /// Claims deliveries that are due: of each integration the oldest.
+    /// Claims deliveries that are due: of each integration the oldest, where ordering keys do not
+    /// say otherwise.
     ///
     /// MUST take no more than its share of one integration, however much of it is due, so that the
-    /// others have their turn. MUST never hand one to two claims whose leases overlap, MUST count an attempt on each
-    /// claim, and MUST NOT hand out one with an ordering key while an earlier one of its
-    /// integration with that key is unfinished. One whose lease ran out is due again. Duplicates
-    /// MUST never be claimed.
+    /// others have their turn. MUST never hand one to two claims whose leases overlap, and MUST
+    /// count an attempt on each claim. One whose lease ran out is due again. Duplicates MUST never
+    /// be claimed.
+    ///
+    /// Of those of one provider, integration and ordering key, MUST hand out none but the first that
+    /// is unfinished, by when it was received and then by id, and not while another of them is under
+    /// a live lease: one that came late, or was queued again, waits for whatever is being handled.
+    /// What waits behind the first MUST NOT make a claim slower.
     ///
     /// # Errors
     ///
@@ -127,7 +137,7 @@ pub trait WebhookInbox: Send + Sync {
     ) -> Result<Option<Webhook>, StoreError>;
 
     /// A page of the deliveries `filter` selects within `scope`, one under a live lease counting
-    /// as `processing`.
+    /// as `processing`. MUST NOT read bodies: a page of them may not fit into memory.
     ///
     /// # Errors
     ///
@@ -138,10 +148,9 @@ pub trait WebhookInbox: Send + Sync {
         scope: &Scope,
         page: &PageRequest,
         now: DateTime<Utc>,
-    ) -> Result<Page<Webhook>, StoreError>;
+    ) -> Result<Page<WebhookSummary>, StoreError>;
 
-    /// The numbers of a page of what [`query`](Self::query) reads. MUST NOT read bodies: a page of
-    /// them may not fit into memory.
+    /// The numbers of a page of what [`query`](Self::query) reads.
     ///
     /// # Errors
     ///

@@ -8,12 +8,13 @@ use integrations_core::{
     store::{Batch, Page, PageRequest, StoreError},
     webhook::{
         NewWebhook, Received, Webhook, WebhookClaim, WebhookFilter, WebhookGroup, WebhookInbox,
+        WebhookSummary,
     },
 };
 use sea_query::{Alias, Expr, ExprTrait as _};
 
 use super::{
-    inbox_rows::{PARKED, webhook_at, webhook_columns},
+    inbox_rows::{PARKED, SUMMARY_COLUMNS, summary_at, webhook_at, webhook_columns},
     sync_decide::shown_as,
 };
 use crate::{
@@ -71,13 +72,13 @@ impl<B: OwnCommit> SqlStore<B> {
                  OR lease_until <= $2) AND (integration_id IN (",
                 owned!(3, 4, 5),
                 ") OR (integration_id IS NULL AND $3 IS NULL)) ORDER BY id FOR UPDATE) \
-                 UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, replayed = true, \
+                 UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, replayed = true, queued_at = $2, \
                  available_at = $2, \
                  processed_at = NULL, lease_until = NULL, lease_token = NULL, updated_at = $2 \
                  FROM idle WHERE w.id = idle.id RETURNING w.id",
             ),
             concat!(
-                "UPDATE {webhooks} SET status = 'pending', attempts = 0, replayed = true, \
+                "UPDATE {webhooks} SET status = 'pending', attempts = 0, replayed = true, queued_at = $2, \
                  available_at = $2, \
                  processed_at = NULL, lease_until = NULL, lease_token = NULL, updated_at = $2 \
                  WHERE id IN (SELECT value FROM json_each($1)) AND duplicate_of IS NULL \
@@ -109,9 +110,11 @@ impl<B: OwnCommit> SqlStore<B> {
              WHERE i.id = w.integration_id AND i.is_active AND i.removed_at IS NULL AND i.health_status <> 'disabled')))) \
              ORDER BY w.id LIMIT $3 FOR UPDATE OF w SKIP LOCKED) \
              UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
+             queued_at = CASE WHEN available_at = $2 THEN $1 ELSE queued_at END, \
              available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
              updated_at = $1 WHERE id IN (SELECT id FROM left_over)",
             "UPDATE {webhooks} SET status = 'pending', lease_until = NULL, lease_token = NULL, \
+             queued_at = CASE WHEN available_at = $2 THEN $1 ELSE queued_at END, \
              available_at = CASE WHEN available_at = $2 THEN $1 ELSE available_at END, \
              updated_at = $1 WHERE id IN (SELECT w.id FROM {webhooks} AS w \
              WHERE w.status IN ('pending', 'processing') AND (w.lease_until <= $1 \
@@ -177,13 +180,13 @@ impl<B: OwnCommit> WebhookInbox for SqlStore<B> {
         scope: &Scope,
         page: &PageRequest,
         now: DateTime<Utc>,
-    ) -> Result<Page<Webhook>, StoreError> {
-        let all = crate::page::select(&self.statements, "webhooks", webhook_columns!());
+    ) -> Result<Page<WebhookSummary>, StoreError> {
+        let all = crate::page::select(&self.statements, "webhooks", SUMMARY_COLUMNS);
         let query = selected(all, filter, scope, now).page(page);
         let rows = self.backend.read().await?.query(query).await?;
         let webhooks = rows
             .iter()
-            .map(|row| webhook_at(row, now))
+            .map(|row| summary_at(row, now))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Page::from_overfull(webhooks, page, |webhook| webhook.id.0))
     }

@@ -24,7 +24,7 @@ use crate::{
     error::{SqlError, SqlErrorKind},
     row::Row,
     statement::Template,
-    store::{SqlStore, bisect, retrying},
+    store::{SqlStore, bisect, left_over, retrying},
 };
 
 /// A delivery, and the id its row is to have.
@@ -98,7 +98,12 @@ impl<B: OwnCommit> SqlStore<B> {
             .filter(|(_, inserted)| matches!(inserted, Ok(false)))
             .map(|(entry, _)| *entry)
             .collect();
-        let rest = bisect(&open, |part| Box::pin(self.receive_with_duplicates(part))).await?;
+        let rest = bisect(&open, |part| Box::pin(self.receive_with_duplicates(part))).await;
+        let rest = match rest {
+            // Those that are stored stay, and are answered so.
+            Err(error) if inserted.contains(&Ok(true)) => left_over(&error, open.len()),
+            rest => rest?,
+        };
         let mut rest = rest.into_iter();
         let received = all
             .iter()
@@ -112,7 +117,8 @@ impl<B: OwnCommit> SqlStore<B> {
     }
 
     /// Inserts those that are the first of their kind as far as the index tells; whether it did.
-    /// Where others have to be looked for, inserts all or none of them.
+    /// Where others have to be looked for, inserts all or none of them. When it fails, it has
+    /// inserted none.
     async fn insert_firsts(&self, entries: &[Entry<'_>]) -> Result<Vec<bool>, SqlError> {
         for (_, new) in entries {
             fits(new).verdict()?;
@@ -123,9 +129,15 @@ impl<B: OwnCommit> SqlStore<B> {
                 && self.insert_unless_known(entries, &deliveries).await?;
             return Ok(vec![is_done; entries.len()]);
         }
-        let mut session = self.backend.write().await?;
+        // More than one statement is a transaction.
+        let mut session = if entries.len() > self.statements.rows_per_insert(INSERT.columns) {
+            self.backend.begin_batch(Plans::Fresh, &[]).await?
+        } else {
+            self.backend.write().await?
+        };
         let rows = entries.iter().map(as_first).collect();
         let inserted = self.insert_webhooks(&mut *session, rows).await?;
+        session.commit().await?;
         Ok((entries.iter())
             .map(|(id, _)| inserted.contains(id))
             .collect())
@@ -319,13 +331,13 @@ impl<B: OwnCommit> SqlStore<B> {
              (SELECT id FROM jsonb_to_recordset($1) AS e (id bigint)) AND status = 'failed' \
              ORDER BY id FOR UPDATE) \
              UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, \
-             available_at = e.available_at, processed_at = NULL, lease_until = NULL, \
+             available_at = e.available_at, processed_at = NULL, queued_at = e.now, lease_until = NULL, \
              lease_token = NULL, updated_at = e.now \
              FROM locked JOIN jsonb_to_recordset($1) AS e \
              (id bigint, available_at timestamptz, now timestamptz) ON e.id = locked.id \
              WHERE w.id = locked.id RETURNING w.id",
             "UPDATE {webhooks} AS w SET status = 'pending', attempts = 0, \
-             available_at = e.available_at, processed_at = NULL, lease_until = NULL, \
+             available_at = e.available_at, processed_at = NULL, queued_at = e.now, lease_until = NULL, \
              lease_token = NULL, updated_at = e.now \
              FROM (SELECT value ->> 'id' AS id, value ->> 'available_at' AS available_at, \
              value ->> 'now' AS now FROM json_each($1)) AS e \

@@ -6,7 +6,7 @@ use integrations_core::{
     id::WebhookId,
     store::StoreError,
     sync::Payload,
-    webhook::{NewWebhook, OtherDigests, Webhook, WebhookPayload, WebhookStatus},
+    webhook::{NewWebhook, OtherDigests, Webhook, WebhookPayload, WebhookStatus, WebhookSummary},
 };
 use serde_json::Value as Json;
 
@@ -33,7 +33,7 @@ macro_rules! webhook_columns {
     () => {
         "id, uid, integration_id, provider, event_type, delivery_id, payload, headers, status, \
          processed_at, payload_encoding, method, path, query, remote_addr, dedup_key, \
-         body_digest, duplicate_of, duplicate_reason, attempts, replayed, available_at, lease_until, \
+         body_digest, duplicate_of, duplicate_reason, attempts, replayed, queued_at, available_at, lease_until, \
          ordering_key, error, created_at, updated_at"
     };
 }
@@ -43,9 +43,9 @@ pub(super) use webhook_columns;
 pub(super) const INSERT: InsertTemplate = InsertTemplate {
     head: "INSERT INTO {webhooks} (id, uid, integration_id, provider, event_type, delivery_id, \
         payload, payload_encoding, headers, status, method, path, query, remote_addr, dedup_key, \
-        body_digest, duplicate_of, duplicate_reason, available_at, ordering_key, created_at, \
-        updated_at)",
-    columns: 22,
+        body_digest, duplicate_of, duplicate_reason, available_at, queued_at, ordering_key, \
+        created_at, updated_at)",
+    columns: 23,
     tail: "ON CONFLICT (provider, coalesce(integration_id, 0), dedup_key) \
         WHERE duplicate_of IS NULL AND dedup_key IS NOT NULL DO NOTHING RETURNING id",
 };
@@ -93,6 +93,7 @@ impl<B: Backend> SqlStore<B> {
             .bind(duplicate.map(|(of, _)| of))
             .bind(duplicate.map(|(_, reason)| reason))
             .bind(new.available_at.unwrap_or(PARKED))
+            .bind(new.now)
             .bind(new.ordering_key.as_deref())
             .bind(new.now)
             .bind(new.now)
@@ -122,7 +123,6 @@ pub(super) fn fits(new: &NewWebhook) -> Fits {
 
 /// A delivery as it is stored.
 pub(super) fn webhook(row: &Row) -> Result<Webhook, StoreError> {
-    let available_at: DateTime<Utc> = row.get("available_at")?;
     let headers: Option<Json> = row.get("headers")?;
     let headers = headers.map_or_else(
         || Ok(Vec::new()),
@@ -147,7 +147,7 @@ pub(super) fn webhook(row: &Row) -> Result<Webhook, StoreError> {
             query: row.get("query")?,
             remote_addr: row.get("remote_addr")?,
             ordering_key: row.get("ordering_key")?,
-            available_at: (available_at < PARKED).then_some(available_at),
+            available_at: available_at(row)?,
             now: row.get("created_at")?,
         },
         status: WebhookStatus::from(row.get::<String>("status")?),
@@ -155,6 +155,7 @@ pub(super) fn webhook(row: &Row) -> Result<Webhook, StoreError> {
         duplicate_reason: row.get("duplicate_reason")?,
         attempts: row.get("attempts")?,
         replayed: row.get("replayed")?,
+        queued_at: row.get("queued_at")?,
         error: row.get("error")?,
         lease_until: row.get("lease_until")?,
         processed_at: row.get("processed_at")?,
@@ -173,16 +174,58 @@ fn payload(row: &Row) -> Result<WebhookPayload, StoreError> {
         .ok_or_else(|| row.corrupt("payload_encoding"))
 }
 
+/// Whether a delivery waits: it is unfinished, and no lease on it is live at `now`.
+fn waits(status: &WebhookStatus, lease_until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    let unfinished = matches!(status, WebhookStatus::Pending | WebhookStatus::Processing);
+    unfinished && lease_until.is_none_or(|until| until <= now)
+}
+
 /// A delivery as it reads at `now`: one whose lease ran out waits.
 pub(super) fn webhook_at(row: &Row, now: DateTime<Utc>) -> Result<Webhook, StoreError> {
     let mut webhook = webhook(row)?;
-    let unfinished = matches!(
-        webhook.status,
-        WebhookStatus::Pending | WebhookStatus::Processing
-    );
-    if unfinished && webhook.lease_until.is_none_or(|until| until <= now) {
+    if waits(&webhook.status, webhook.lease_until, now) {
         webhook.status = WebhookStatus::Pending;
         webhook.lease_until = None;
     }
     Ok(webhook)
+}
+
+/// The columns [`summary_at`] reads.
+pub(super) const SUMMARY_COLUMNS: &str = "id, uid, integration_id, provider, event_type, \
+    delivery_id, method, path, remote_addr, status, duplicate_of, duplicate_reason, attempts, \
+    error, available_at, lease_until, created_at, processed_at";
+
+/// What lists show of a delivery, as it reads at `now`.
+pub(super) fn summary_at(row: &Row, now: DateTime<Utc>) -> Result<WebhookSummary, StoreError> {
+    let status = WebhookStatus::from(row.get::<String>("status")?);
+    let status = if waits(&status, row.get("lease_until")?, now) {
+        WebhookStatus::Pending
+    } else {
+        status
+    };
+    Ok(WebhookSummary {
+        id: row.get("id")?,
+        uid: row.get("uid")?,
+        integration_id: row.get("integration_id")?,
+        provider: row.parse("provider")?,
+        event_type: row.get("event_type")?,
+        delivery_id: row.get("delivery_id")?,
+        method: row.get("method")?,
+        path: row.get("path")?,
+        remote_addr: row.get("remote_addr")?,
+        status,
+        duplicate_of: row.get("duplicate_of")?,
+        duplicate_reason: row.get("duplicate_reason")?,
+        attempts: row.get("attempts")?,
+        error: row.get("error")?,
+        available_at: available_at(row)?,
+        received_at: row.get("created_at")?,
+        processed_at: row.get("processed_at")?,
+    })
+}
+
+/// When a delivery is due; `None` where it is parked.
+fn available_at(row: &Row) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let at: DateTime<Utc> = row.get("available_at")?;
+    Ok((at < PARKED).then_some(at))
 }

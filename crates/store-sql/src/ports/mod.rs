@@ -5,7 +5,9 @@ mod gate;
 mod idempotency;
 mod inbox;
 mod inbox_claim;
+mod inbox_ordered;
 mod inbox_receive;
+mod inbox_rotation;
 mod inbox_rows;
 mod integration;
 mod journal;
@@ -34,4 +36,5 @@ mod wake;
 mod webhook_settlements;
 mod worker;
 
+pub(crate) use inbox_rotation::WebhookRotation;
 pub(crate) use sync_rotation::Rotation;

@@ -29,10 +29,12 @@ use integrations_core::{
         OpenRun, PageAdded, PageEnd, Payload, RunOpened, RunPage, SyncRun, SyncSchedule,
     },
     value::{ItemKind, StreamName},
-    webhook::{NewWebhook, OtherDigests, WebhookClaim, WebhookPayload},
+    webhook::{NewWebhook, WebhookClaim},
 };
 
-use crate::conformance::fixtures::{at, external, holder, opens_after, operation, provider, uid};
+use crate::conformance::fixtures::{
+    self, at, external, holder, opens_after, operation, provider, uid,
+};
 
 #[doc(inline)]
 pub use self::{batches::*, claims::*, clients::*, engines::*, winners::*, writers::*};
@@ -136,24 +138,9 @@ fn count<T>(answers: &[T], is: impl Fn(&T) -> bool) -> usize {
 
 fn delivery(integration_id: IntegrationId, key: Option<String>) -> NewWebhook {
     NewWebhook {
-        uid: uid(),
-        integration_id: Some(integration_id),
-        provider: provider("github"),
-        event_type: None,
-        delivery_id: key.clone(),
-        dedup_key: key,
-        body_digest: None,
-        digest_duplicate_since: None,
-        other_digests: OtherDigests::default(),
-        payload: WebhookPayload::Plain(Payload::Text("{}".to_owned())),
-        headers: Vec::new(),
-        method: "POST".to_owned(),
-        path: "/webhook".to_owned(),
-        query: None,
-        remote_addr: None,
-        ordering_key: None,
-        available_at: Some(at(0)),
-        now: at(0),
+        dedup_key: key.clone(),
+        delivery_id: key,
+        ..fixtures::delivery(Some(integration_id), None)
     }
 }
 

@@ -17,7 +17,9 @@ use integrations_core::{
     operation_log::{Direction, NewOperation, OperationStatus},
     request::{CallOutcome, FailureClass, NewRequest},
     store::{Page, PageRequest},
+    sync::Payload,
     value::{ExternalId, HolderName, IdempotencyKey, InternalId, InternalType, ProviderKey},
+    webhook::{NewWebhook, OtherDigests, WebhookPayload},
 };
 
 use super::Subject;
@@ -371,6 +373,31 @@ pub fn cache_entry(integration_id: IntegrationId, digest: &[u8]) -> NewCacheEntr
         last_modified: None,
         expires_at: at(60),
         stale_until: None,
+        now: at(0),
+    }
+}
+
+/// A delivery of provider `github`, received and due at the beginning.
+#[must_use]
+pub fn delivery(integration_id: Option<IntegrationId>, key: Option<&str>) -> NewWebhook {
+    NewWebhook {
+        uid: uid(),
+        integration_id,
+        provider: provider("github"),
+        event_type: None,
+        delivery_id: None,
+        dedup_key: key.map(str::to_owned),
+        body_digest: None,
+        digest_duplicate_since: None,
+        other_digests: OtherDigests::default(),
+        payload: WebhookPayload::Plain(Payload::Text("{}".to_owned())),
+        headers: Vec::new(),
+        method: "POST".to_owned(),
+        path: "/webhook".to_owned(),
+        query: None,
+        remote_addr: None,
+        ordering_key: None,
+        available_at: Some(at(0)),
         now: at(0),
     }
 }

@@ -13,8 +13,8 @@ use integrations_core::{
 
 use super::{
     Subject,
-    fixtures::{at, provider, read_all, scope, sealed, whole},
-    inbox_claims::{again, claim, delivery, find, settle},
+    fixtures::{at, delivery, provider, read_all, scope, sealed, whole},
+    inbox_claims::{again, claim, find, settle},
 };
 
 /// Receives deliveries that are all stored.
@@ -75,6 +75,7 @@ pub async fn a_delivery_reads_back_as_it_was_received(subject: &Subject) {
             duplicate_reason: None,
             attempts: 0,
             replayed: false,
+            queued_at: now,
             error: None,
             lease_until: None,
             processed_at: None,
@@ -342,6 +343,7 @@ pub async fn a_duplicate_of_a_failed_one_queues_it_again(subject: &Subject) {
     let queued = find(subject, first, 2).await;
     assert_eq!(queued.status, WebhookStatus::Pending);
     assert_eq!(queued.attempts, 0, "with all attempts");
+    assert_eq!(queued.queued_at, at(2));
     assert_eq!(claim(subject, 10, 2).await.ids(), [first]);
 }
 
@@ -372,6 +374,24 @@ pub async fn a_delivery_that_is_refused_fails_alone(subject: &Subject) {
     let filter = WebhookFilter::default();
     let count = subject.ports.inbox.count(&filter, &Scope::Operator, at(0));
     assert_eq!(count.await.unwrap(), 2);
+}
+
+// More than one statement inserts
+pub async fn a_delivery_that_is_refused_fails_alone_among_many(subject: &Subject) {
+    let integration = subject.integration().await;
+    let gone = IntegrationId(integration.id.0 + 1_000_000);
+    let mut deliveries: Vec<_> = (0..600)
+        .map(|n| delivery(Some(integration.id), Some(&format!("d-{n}"))))
+        .collect();
+    deliveries.push(delivery(Some(gone), None));
+
+    let received = subject.ports.inbox.receive(&deliveries).await.unwrap();
+
+    assert_eq!(received.len(), 601);
+    assert_eq!(received[600], Err(Rejected::MissingReference));
+    for one in &received[..600] {
+        assert!(matches!(one, Ok(Received::New(_))), "{one:?}");
+    }
 }
 
 pub async fn deliveries_are_found_within_their_scope(subject: &Subject) {
@@ -497,8 +517,14 @@ pub async fn deliveries_are_selected_by_every_field_of_the_filter(subject: &Subj
 
     for (filter, scope, expected) in cases {
         let inbox = &subject.ports.inbox;
-        let page = inbox.query(&filter, &scope, &whole(), at(30)).await;
-        let found: Vec<_> = page.unwrap().items.iter().map(|row| row.id).collect();
+        let page = inbox
+            .query(&filter, &scope, &whole(), at(30))
+            .await
+            .unwrap();
+        let found: Vec<_> = page.items.iter().map(|row| row.id).collect();
+        for summary in &page.items {
+            assert_eq!(*summary, find(subject, summary.id, 30).await.summary());
+        }
         let expected: Vec<_> = expected.iter().map(|index| ids[*index]).collect();
         assert_eq!(found, expected, "{filter:?} within {scope:?}");
         let count = inbox.count(&filter, &scope, at(30)).await.unwrap();

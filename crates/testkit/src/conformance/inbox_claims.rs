@@ -2,18 +2,17 @@
 //! `WebhookSettlements`.
 
 use integrations_core::{
-    id::{IntegrationId, Uid, WebhookId},
+    id::{Uid, WebhookId},
     integration::{HealthStatus, IntegrationChange, Scope},
-    sync::Payload,
     webhook::{
-        NewWebhook, OtherDigests, Received, Webhook, WebhookClaim, WebhookOutcome, WebhookPayload,
-        WebhookSettled, WebhookSettlement, WebhookStatus,
+        NewWebhook, Received, Webhook, WebhookClaim, WebhookOutcome, WebhookSettled,
+        WebhookSettlement, WebhookStatus,
     },
 };
 
 use super::{
     Subject,
-    fixtures::{at, provider, scope, uid},
+    fixtures::{at, delivery, provider, scope, uid},
     inbox::{receive, receive_new},
 };
 
@@ -29,30 +28,6 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn ids(&self) -> Vec<WebhookId> {
         self.deliveries.iter().map(|row| row.id).collect()
-    }
-}
-
-/// A delivery of provider `github`, received and due at the beginning.
-pub(super) fn delivery(integration_id: Option<IntegrationId>, key: Option<&str>) -> NewWebhook {
-    NewWebhook {
-        uid: uid(),
-        integration_id,
-        provider: provider("github"),
-        event_type: None,
-        delivery_id: None,
-        dedup_key: key.map(str::to_owned),
-        body_digest: None,
-        digest_duplicate_since: None,
-        other_digests: OtherDigests::default(),
-        payload: WebhookPayload::Plain(Payload::Text("{}".to_owned())),
-        headers: Vec::new(),
-        method: "POST".to_owned(),
-        path: "/webhook".to_owned(),
-        query: None,
-        remote_addr: None,
-        ordering_key: None,
-        available_at: Some(at(0)),
-        now: at(0),
     }
 }
 
@@ -248,6 +223,105 @@ pub async fn deliveries_with_an_ordering_key_are_handled_one_after_the_other(sub
     assert_eq!(claim(subject, 10, 32).await.ids(), [second]);
 }
 
+/// Replays one delivery; which was queued.
+async fn replay(subject: &Subject, id: WebhookId, now: i64) -> Vec<WebhookId> {
+    let inbox = &subject.ports.inbox;
+    let replayed = inbox.replay(&[id], &Scope::Operator, at(now)).await;
+    replayed.unwrap()
+}
+
+/// Deliveries with one ordering key, received so many seconds after the beginning.
+async fn ordered<const N: usize>(subject: &Subject, received_at: [i64; N]) -> [WebhookId; N] {
+    let integration = subject.integration().await;
+    let mut ids = [WebhookId(0); N];
+    for (id, now) in ids.iter_mut().zip(received_at) {
+        let delivery = NewWebhook {
+            ordering_key: Some("x".to_owned()),
+            now: at(now),
+            ..delivery(Some(integration.id), Some(&format!("d-{now}")))
+        };
+        *id = receive_new(subject, &delivery).await;
+    }
+    ids
+}
+
+// W-WH-12
+pub async fn the_order_of_a_key_is_that_of_receipt(subject: &Subject) {
+    // Ids are given out in blocks: a later one may be the smaller.
+    let [second, third, first] = ordered(subject, [1, 2, 0]).await;
+
+    for id in [first, second, third] {
+        let work = claim(subject, 10, 10).await;
+        assert_eq!(work.ids(), [id]);
+        settle(subject, &work, id, WebhookOutcome::Processed, 11).await;
+    }
+    assert_eq!(claim(subject, 10, 12).await.ids(), []);
+}
+
+// W-WH-12
+pub async fn one_that_comes_back_waits_for_what_is_handled_of_its_key(subject: &Subject) {
+    let [first, second, third] = ordered(subject, [0, 1, 2]).await;
+    let work = claim(subject, 10, 2).await;
+    settle(subject, &work, first, failed(), 3).await;
+    let under_way = claim(subject, 10, 4).await;
+    assert_eq!(under_way.ids(), [second]);
+
+    assert_eq!(replay(subject, first, 5).await, [first]);
+    assert_eq!(claim(subject, 10, 6).await.ids(), [], "the second is out");
+    settle(subject, &under_way, second, WebhookOutcome::Processed, 7).await;
+    let replayed = claim(subject, 10, 8).await;
+    assert_eq!(replayed.ids(), [first]);
+    settle(subject, &replayed, first, failed(), 9).await;
+
+    let under_way = claim(subject, 10, 10).await;
+    assert_eq!(under_way.ids(), [third]);
+    let redelivered = subject
+        .ports
+        .inbox
+        .find(first, &Scope::Operator, at(10))
+        .await;
+    let redelivered = redelivered.unwrap().unwrap().delivery;
+    receive(subject, &[again(&redelivered)]).await;
+    assert_eq!(
+        find(subject, first, 10).await.status,
+        WebhookStatus::Pending
+    );
+    assert_eq!(claim(subject, 10, 10).await.ids(), [], "the third is out");
+    // Its lease runs out; the first is the first again.
+    let late = 10 + LEASE_SECONDS;
+    assert_eq!(claim(subject, 10, late).await.ids(), [first]);
+}
+
+// W-WH-12
+pub async fn claims_get_to_every_key_and_to_what_has_none(subject: &Subject) {
+    let integration = subject.integration().await;
+    let keyed = |key: usize| NewWebhook {
+        ordering_key: Some(format!("k-{key}")),
+        ..delivery(Some(integration.id), None)
+    };
+    for _ in 0..2 {
+        for key in 0..5 {
+            receive_new(subject, &keyed(key)).await;
+        }
+    }
+    receive_new(subject, &delivery(Some(integration.id), None)).await;
+
+    // A claim is smaller than there are keys.
+    let mut claimed = Vec::new();
+    for now in 0..6 {
+        let work = claim(subject, 2, now).await;
+        assert!(work.deliveries.len() <= 2, "{now}");
+        for id in work.ids() {
+            settle(subject, &work, id, WebhookOutcome::Processed, now).await;
+            claimed.push(id);
+        }
+    }
+
+    claimed.sort_unstable();
+    claimed.dedup();
+    assert_eq!(claimed.len(), 11);
+}
+
 pub async fn a_parked_delivery_waits_until_its_integration_is_active(subject: &Subject) {
     let integration = subject.integration().await;
     let parked = NewWebhook {
@@ -284,6 +358,7 @@ pub async fn a_parked_delivery_waits_until_its_integration_is_active(subject: &S
     health(HealthStatus::Healthy).await;
     assert_eq!(recover(2000).await, 1);
     assert_eq!(recover(2000).await, 0);
+    assert_eq!(find(subject, id, 2000).await.queued_at, at(2000));
     assert_eq!(claim(subject, 10, 2000).await.ids(), [id]);
 }
 
@@ -371,6 +446,7 @@ pub async fn settling_ends_the_attempt(subject: &Subject) {
     assert_eq!(counted.status, WebhookStatus::Pending);
     assert_eq!(counted.attempts, 1);
     assert_eq!(counted.error.as_deref(), Some("try again"));
+    assert_eq!(counted.queued_at, at(0), "it was not queued anew");
     let free = find(subject, ids[3], 5).await;
     assert_eq!((free.status, free.attempts), (WebhookStatus::Pending, 0));
     assert_eq!(claim(subject, 10, 99).await.ids(), []);
@@ -471,8 +547,12 @@ pub async fn a_replay_queues_anything_but_duplicates_and_live_leases(subject: &S
     let row = find(subject, processed, 2).await;
     assert_eq!((row.status, row.attempts), (WebhookStatus::Pending, 0));
     assert!(row.replayed, "its handler is told");
-    assert!(!find(subject, leased, 2).await.replayed);
+    assert_eq!(row.queued_at, at(2));
+    let left = find(subject, leased, 2).await;
+    assert_eq!((left.replayed, left.queued_at), (false, at(0)));
     assert_eq!(row.processed_at, None);
     let again = claim(subject, 4, 2).await.ids();
     assert_eq!(again[..3], [processed, dead, waiting]);
+    assert_eq!(self::replay(subject, dead, 200).await, [dead]);
+    assert_eq!(find(subject, dead, 200).await.queued_at, at(200));
 }

@@ -1,5 +1,10 @@
 //! Items in a state of a newer version. No port puts one there, so this is no case of the suite.
 
+#![expect(
+    clippy::future_not_send,
+    reason = "an `AsyncFn` cannot say that its futures are"
+)]
+
 use integrations_core::{
     id::SyncItemId,
     sync::{ItemAdded, ItemStatus, PageEnd, Sweep, Swept, SyncRun},

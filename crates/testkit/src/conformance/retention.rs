@@ -17,11 +17,11 @@ use super::{
     Subject,
     feed::{Feed, version},
     fixtures::{
-        at, attempt, completion, key, mapping, neutral, operation, provider, reservation, uid,
-        whole,
+        at, attempt, completion, delivery, key, mapping, neutral, operation, provider, reservation,
+        uid, whole,
     },
     inbox::{receive, receive_new},
-    inbox_claims::{again, claim, delivery, settle},
+    inbox_claims::{again, claim, settle},
     tokens::{consume, issue, ticket},
 };
 

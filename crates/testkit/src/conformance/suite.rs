@@ -308,6 +308,7 @@ macro_rules! __conformance_cases {
             digests_under_two_keys_within_a_batch_are_a_duplicate
             a_duplicate_of_a_failed_one_queues_it_again
             a_delivery_that_is_refused_fails_alone
+            a_delivery_that_is_refused_fails_alone_among_many
             deliveries_are_found_within_their_scope
             deliveries_are_selected_by_every_field_of_the_filter
             deliveries_are_counted_by_sender_and_type
@@ -322,6 +323,9 @@ macro_rules! __conformance_cases {
             switched_off_and_removed_integrations_are_passed_over
             duplicates_are_never_claimed
             deliveries_with_an_ordering_key_are_handled_one_after_the_other
+            the_order_of_a_key_is_that_of_receipt
+            one_that_comes_back_waits_for_what_is_handled_of_its_key
+            claims_get_to_every_key_and_to_what_has_none
             a_parked_delivery_waits_until_its_integration_is_active
             a_claim_is_shared_between_integrations
             recovery_ends_leases_that_ran_out_and_no_others

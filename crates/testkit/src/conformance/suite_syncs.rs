@@ -108,8 +108,8 @@ macro_rules! __conformance_sync_cases {
             an_item_is_claimed_again_once_its_lease_ran_out
             a_claim_takes_only_the_kinds_asked_for
             a_claim_may_name_an_integration
-            removing_an_integration_stops_claims_at_once
             integrations_that_take_no_syncs_are_passed_over
+            removing_an_integration_stops_claims_at_once
             a_claim_shares_its_limit_among_integrations
             integrations_whose_items_all_wait_do_not_hold_up_others
             an_older_version_added_meanwhile_is_not_handed_out_too

@@ -434,9 +434,10 @@ pub async fn the_cursor_never_passes_an_item_that_was_refused(subject: &Subject)
         let mut feed = Feed::new(subject).await;
         feed.sync(vec![version("a", 10)], &[], 0).await;
         feed.win_lease(3600).await;
-        let run = match sorted {
-            true => feed.open_sorted(3600).await,
-            false => feed.open(3600).await,
+        let run = if sorted {
+            feed.open_sorted(3600).await
+        } else {
+            feed.open(3600).await
         };
 
         let page = vec![refused("b", 12), version("c", 15)];

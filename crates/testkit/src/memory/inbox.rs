@@ -9,7 +9,7 @@ use integrations_core::{
     sync::Payload,
     webhook::{
         DuplicateReason, NewWebhook, OtherDigests, Received, Webhook, WebhookClaim, WebhookFilter,
-        WebhookGroup, WebhookInbox, WebhookPayload, WebhookStatus,
+        WebhookGroup, WebhookInbox, WebhookPayload, WebhookStatus, WebhookSummary,
     },
 };
 
@@ -93,12 +93,12 @@ impl WebhookInbox for MemoryStore {
         scope: &Scope,
         page: &PageRequest,
         now: DateTime<Utc>,
-    ) -> Result<Page<Webhook>, StoreError> {
+    ) -> Result<Page<WebhookSummary>, StoreError> {
         let state = self.lock();
         let read = |row: &WebhookRow| {
             let webhook = row.at(now);
             let selected = selects(filter, &webhook) && is_within(&state, &webhook, scope);
-            selected.then_some(webhook)
+            selected.then(|| webhook.summary())
         };
         Ok(state.webhooks.page(page, read, |webhook| webhook.id.0))
     }
@@ -259,6 +259,7 @@ fn insert(
             duplicate_reason: duplicate.map(|(_, reason)| reason.as_str().to_owned()),
             attempts: 0,
             replayed: false,
+            queued_at: new.now,
             error: None,
             lease_until: None,
             processed_at: None,

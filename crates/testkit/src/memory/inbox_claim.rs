@@ -46,7 +46,7 @@ pub(super) fn claim(state: &mut State, claim: &WebhookClaim) -> Vec<Webhook> {
         .filter(|row| is_due(row, claim.now))
         .filter(|row| is_processed(state, row.webhook.delivery.integration_id))
         .filter(|row| !claim.except.contains(&row.webhook.delivery.integration_id))
-        .filter(|row| is_next_in_order(state, row))
+        .filter(|row| is_next_in_order(state, row, claim.now))
         .filter(|row| {
             let taken = shares.entry(row.webhook.delivery.integration_id);
             let taken = taken.or_insert(0);
@@ -93,21 +93,19 @@ fn is_well(state: &State, integration_id: Option<IntegrationId>) -> bool {
     })
 }
 
-/// Whether no earlier delivery with its ordering key is unfinished.
-fn is_next_in_order(state: &State, row: &WebhookRow) -> bool {
+/// Whether it is the first unfinished delivery with its ordering key, and none of them is leased.
+fn is_next_in_order(state: &State, row: &WebhookRow, now: DateTime<Utc>) -> bool {
     let delivery = &row.webhook.delivery;
+    let place = |row: &WebhookRow| (row.webhook.delivery.now, row.webhook.id);
     delivery.ordering_key.is_none()
-        || !state
-            .webhooks
-            .values()
-            .take_while(|earlier| earlier.webhook.id < row.webhook.id)
-            .any(|earlier| {
-                let other = &earlier.webhook.delivery;
-                earlier.is_unfinished()
-                    && other.provider == delivery.provider
-                    && other.integration_id == delivery.integration_id
-                    && other.ordering_key == delivery.ordering_key
-            })
+        || !state.webhooks.values().any(|other| {
+            let known = &other.webhook.delivery;
+            other.is_unfinished()
+                && known.provider == delivery.provider
+                && known.integration_id == delivery.integration_id
+                && known.ordering_key == delivery.ordering_key
+                && (other.is_leased(now) || place(other) < place(row))
+        })
 }
 
 /// Moves the end of a lease; `false` when the token does not hold it.
@@ -138,7 +136,10 @@ pub(super) fn recover(state: &mut State, now: DateTime<Utc>, limit: u32) -> u64 
         if let Some(row) = state.webhooks.get_mut(id.0) {
             row.end_lease();
             row.webhook.status = WebhookStatus::Pending;
-            row.webhook.delivery.available_at.get_or_insert(now);
+            if row.webhook.delivery.available_at.is_none() {
+                row.webhook.delivery.available_at = Some(now);
+                row.webhook.queued_at = now;
+            }
             row.webhook.updated_at = now;
         }
     }

@@ -172,6 +172,7 @@ impl WebhookRow {
         self.end_lease();
         self.webhook.status = WebhookStatus::Pending;
         self.webhook.attempts = 0;
+        self.webhook.queued_at = now;
         self.webhook.delivery.available_at = at;
         self.webhook.processed_at = None;
         self.webhook.updated_at = now;

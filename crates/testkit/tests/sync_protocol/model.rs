@@ -34,6 +34,10 @@ pub(crate) enum Fault {
 
 /// The steps of one stream, within bounds.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each switches on a kind of step of its own"
+)]
 pub(crate) struct Sync {
     pub(crate) upstream: &'static [Version],
     pub(crate) sorted: bool,

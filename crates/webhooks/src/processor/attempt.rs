@@ -82,14 +82,24 @@ impl Shared {
             Err(error) => error,
         };
         let redactor = self.client.redactor_of(delivery.integration_id()).await;
-        let text: String = (redactor.text(&error.message).chars())
+        let policy = &self.policy;
+        let attempt = delivery.attempt();
+        let now = self.client.ports().clock.now();
+        let put_back = match error.verdict {
+            Verdict::PutBack(pause) => Some(policy.until(pause, now)),
+            Verdict::Retry | Verdict::Permanent => None,
+        };
+        let may_be_put_back = now < later(delivery.row().queued_at, policy.put_back_window);
+        let message = match put_back {
+            Some(_) if !may_be_put_back => format!("put off for too long: {}", error.message),
+            _ => error.message,
+        };
+        let text: String = (redactor.text(&message).chars())
             .map(|c| if c == '\0' { '\u{fffd}' } else { c })
             .take(MAX_ERROR)
             .collect();
-        let attempt = delivery.attempt();
-        let now = self.client.ports().clock.now();
-        let (outcome, status) = match error.verdict {
-            Verdict::PutBack(at) => (
+        let (outcome, status) = match put_back {
+            Some(at) if may_be_put_back => (
                 WebhookOutcome::Retry {
                     at,
                     error: text.clone(),
@@ -97,15 +107,18 @@ impl Shared {
                 },
                 OperationStatus::Deferred,
             ),
-            Verdict::Retry if attempt < self.policy.max_attempts => (
-                WebhookOutcome::Retry {
-                    at: later(now, self.policy.wait(attempt)),
-                    error: text.clone(),
-                    counts: true,
-                },
-                OperationStatus::Failed,
-            ),
-            Verdict::Retry | Verdict::Permanent => (
+            _ if error.verdict != Verdict::Permanent && attempt < policy.max_attempts => {
+                let at = later(now, policy.wait(attempt));
+                (
+                    WebhookOutcome::Retry {
+                        at: put_back.map_or(at, |earliest| at.max(earliest)),
+                        error: text.clone(),
+                        counts: true,
+                    },
+                    OperationStatus::Failed,
+                )
+            }
+            _ => (
                 WebhookOutcome::Failed {
                     error: text.clone(),
                 },

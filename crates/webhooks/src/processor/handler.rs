@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use integrations_core::{client::CallError, value::ProviderKey};
+use integrations_core::{client::CallError, provider::Pause, value::ProviderKey};
 
 use super::Delivery;
 
@@ -47,8 +47,8 @@ pub enum Handled {
 
 /// A handler could not deal with a delivery.
 ///
-/// Not an error type itself, so that every error turns into one by `?`. A call that was throttled
-/// becomes a put-back.
+/// Not an error type itself, so that every error turns into one by `?`. Where a [`CallError`] that
+/// asks for a pause is among its causes, the delivery is put back.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HandlerError {
     pub(super) message: String,
@@ -62,8 +62,8 @@ pub(super) enum Verdict {
     Retry,
     /// Trying again is of no use.
     Permanent,
-    /// Try again then, whatever the attempts.
-    PutBack(DateTime<Utc>),
+    /// Try again after a pause, whatever the attempts.
+    PutBack(Pause),
 }
 
 impl HandlerError {
@@ -84,11 +84,14 @@ impl HandlerError {
         }
     }
 
-    /// Try again at `at`; this attempt does not count.
-    pub fn put_back(at: DateTime<Utc>, message: impl Into<String>) -> Self {
+    /// Try again at `at`, or without one after
+    /// [`ProcessorPolicy::default_pause`](super::ProcessorPolicy::default_pause); within
+    /// [`ProcessorPolicy::put_back_window`](super::ProcessorPolicy::put_back_window), this attempt
+    /// does not count.
+    pub fn put_back(at: impl Into<Option<DateTime<Utc>>>, message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
-            verdict: Verdict::PutBack(at),
+            verdict: Verdict::PutBack(Pause { until: at.into() }),
         }
     }
 }
@@ -102,9 +105,8 @@ impl fmt::Debug for HandlerError {
 impl<E: std::error::Error + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
         let message = error.to_string();
-        let call = (&error as &dyn std::error::Error).downcast_ref::<CallError>();
-        match call.and_then(CallError::retry_at) {
-            Some(at) => Self::put_back(at, message),
+        match CallError::pause_in(&error) {
+            Some(pause) => Self::put_back(pause.until, message),
             None => Self::new(message),
         }
     }

@@ -183,10 +183,7 @@ impl Shared {
                 tracing::error!(webhook = %delivery.id(), %error, "a webhook's body does not open");
                 let message = format!("the stored body does not open: {error}");
                 let result = Err(match error {
-                    EncryptionError::Unavailable => {
-                        let now = self.client.ports().clock.now();
-                        HandlerError::put_back(later(now, self.policy.wait(1)), message)
-                    }
+                    EncryptionError::Unavailable => HandlerError::put_back(None, message),
                     _ => HandlerError::permanent(message),
                 });
                 self.ended(&delivery, result, Duration::ZERO).await
@@ -235,10 +232,21 @@ impl Shared {
 
     async fn recover(&self) {
         let ports = self.client.ports();
-        match ports.inbox.recover(ports.clock.now(), RECOVERED).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "parked or abandoned webhooks are queued again"),
-            Err(error) => tracing::warn!(%error, "webhooks could not be recovered"),
+        let mut recovered = 0;
+        loop {
+            match ports.inbox.recover(ports.clock.now(), RECOVERED).await {
+                Ok(count) => {
+                    recovered += count;
+                    if count >= u64::from(RECOVERED) {
+                        continue;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "webhooks could not be recovered"),
+            }
+            break;
+        }
+        if recovered > 0 {
+            tracing::info!(recovered, "parked or abandoned webhooks are queued again");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use integrations_core::{
     id::{IntegrationId, Uid},
     integration::{HealthStatus, Integration, IntegrationFilter, IntegrationRef, Scope},
     provider::{Account, Credentials, Registered, WebhookSource},
+    redact::Redactor,
     store::{PageRequest, StoreError},
     value::ProviderKey,
     webhook::WebhookSecrets,
@@ -39,6 +40,8 @@ pub(super) struct Recipient {
     integration: Integration,
     /// Opened when the first delivery asks for it.
     opened: OnceCell<Opened>,
+    /// Of the account that was opened.
+    redactor: OnceLock<Arc<Redactor>>,
 }
 
 /// What an account verifies with.
@@ -56,6 +59,7 @@ impl Recipient {
             uid: integration.uid,
             integration,
             opened: OnceCell::new(),
+            redactor: OnceLock::new(),
         }
     }
 
@@ -67,6 +71,11 @@ impl Recipient {
     /// Whether deliveries wait until it works again.
     pub(super) fn is_paused(&self) -> bool {
         !self.integration.is_active || self.integration.health.status == HealthStatus::Disabled
+    }
+
+    /// What stands between its deliveries and the store, once it is opened.
+    pub(super) fn redactor(&self) -> Option<&Arc<Redactor>> {
+        self.redactor.get()
     }
 
     /// Opens the account, once.
@@ -90,6 +99,7 @@ impl Recipient {
             let is_own = source.secrets(&own).is_some();
             let application = &registered.settings.application;
             let account = Account::of(&self.integration, &credentials, application);
+            (self.redactor).get_or_init(|| Arc::new(client.redactor_for(registered, &account)));
             Ok(Opened::new(source, &account, is_own))
         };
         self.opened.get_or_try_init(open).await

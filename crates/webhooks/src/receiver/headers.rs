@@ -1,7 +1,7 @@
 //! Which headers are kept.
 
 use http::{HeaderMap, HeaderName};
-use integrations_core::webhook::SignatureScheme;
+use integrations_core::{redact::Redactor, webhook::SignatureScheme};
 
 /// Kept by name.
 const KEPT: [&str; 12] = [
@@ -46,11 +46,12 @@ const SECRET_WORDS: [&str; 10] = [
     "token",
 ];
 
-/// The headers to keep, in their order.
+/// The headers to keep, in their order. What is a secret in their values is replaced.
 pub(super) fn kept(
     headers: &HeaderMap,
     scheme: &SignatureScheme,
     also: &[HeaderName],
+    redactor: &Redactor,
 ) -> Vec<(String, String)> {
     let of_scheme = |name: &HeaderName| match scheme {
         SignatureScheme::Hmac(hmac) => {
@@ -73,7 +74,8 @@ pub(super) fn kept(
         .filter(|(name, value)| is_kept(name) && !value.is_sensitive())
         .filter_map(|(name, value)| {
             let text = std::str::from_utf8(value.as_bytes()).ok()?;
-            Some((name.as_str().to_owned(), text.to_owned()))
+            let redacted = redactor.header(name.as_str(), text);
+            Some((name.as_str().to_owned(), redacted.into_owned()))
         })
         .collect()
 }
@@ -95,6 +97,7 @@ mod tests {
         add("x-github-event", "issues");
         add("x-event-part", "1");
         add("x-event-part", "2");
+        add("x-event-note", "sent by a-canary, Bearer abcdefgh12345678");
         for secret in [
             "authorization",
             "cookie",
@@ -109,7 +112,8 @@ mod tests {
             add(secret, "canary");
         }
         let also = [HeaderName::from_static("x-webhook-secret")];
-        let kept = kept(&headers, &SignatureScheme::Github, &also);
+        let redactor = Redactor::new(Vec::new(), &["a-canary".into()]);
+        let kept = kept(&headers, &SignatureScheme::Github, &also, &redactor);
         assert!(kept.iter().all(|(_, value)| value != "canary"), "{kept:?}");
         let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
@@ -118,8 +122,11 @@ mod tests {
                 "content-type",
                 "x-github-event",
                 "x-event-part",
-                "x-event-part"
+                "x-event-part",
+                "x-event-note"
             ]
         );
+        let (_, note) = &kept[4];
+        assert_eq!(note, "sent by [REDACTED], Bearer [REDACTED]");
     }
 }

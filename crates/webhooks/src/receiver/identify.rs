@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use integrations_core::{
+    client::IntegrationClient,
     id::IntegrationId,
     integration::IntegrationRef,
     provider::{Account, Credentials},
+    redact::Redactor,
     store::StoreError,
     webhook::{Inbound, SignatureScheme},
 };
@@ -26,6 +28,22 @@ pub(super) struct Identified<'a> {
 impl Identified<'_> {
     pub(super) fn integration_id(&self) -> Option<IntegrationId> {
         self.recipient.as_ref().map(|recipient| recipient.id)
+    }
+
+    /// What stands between the delivery and the store: the account's redactor, or where it is
+    /// nobody's the application's.
+    pub(super) fn redactor(
+        &self,
+        client: &IntegrationClient,
+        sender: &Sender<'_>,
+    ) -> Arc<Redactor> {
+        let of_account = self.recipient.as_ref().and_then(|known| known.redactor());
+        of_account.cloned().unwrap_or_else(|| {
+            let none = Credentials::new();
+            let application = &sender.registered.settings.application;
+            let account = Account::new(None, &none, application);
+            Arc::new(client.redactor_for(sender.registered, &account))
+        })
     }
 
     pub(super) fn is_switched_off(&self) -> bool {

@@ -306,10 +306,12 @@ impl Inner {
         let is_paused = identified.is_paused();
         let integration_id = identified.integration_id();
         let scheme: SignatureScheme = identified.scheme().clone();
+        let redactor = identified.redactor(&self.client, sender);
         let genuine = Genuine {
             provider: sender.key,
             source: sender.source,
             scheme: &scheme,
+            redactor: &redactor,
             integration_id,
             request,
             verified: identified.verified,

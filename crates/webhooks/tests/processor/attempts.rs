@@ -1,8 +1,13 @@
 //! What becomes of a delivery.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use integrations_core::{event::EventKind, operation_log::OperationStatus, webhook::WebhookStatus};
+use http::Method;
+use integrations_core::{
+    client::CallError, event::EventKind, integration::Scope, operation_log::OperationStatus,
+    webhook::WebhookStatus,
+};
+use integrations_testkit::transport::Reply;
 use integrations_webhooks::{Delivery, Handled, HandlerError};
 
 use crate::setup::{Seen, Setup, github, remembering};
@@ -156,6 +161,75 @@ async fn a_handler_says_whether_to_try_again() {
         !error.contains("d-4") && error.contains("line 1"),
         "{error}"
     );
+}
+
+// INV-09
+#[tokio::test]
+async fn a_put_back_has_a_floor_a_ceiling_and_an_end() {
+    let setup = Setup::new().await;
+    setup.receive("d-1", "issues").await;
+    let clock = Arc::clone(&setup.harness.client.ports().clock);
+    let received_at = clock.now();
+    let handler = move |_: Delivery| {
+        let now = clock.now();
+        // At once, then never, then whenever.
+        let at = match (now - received_at).num_seconds() {
+            0 => Some(now),
+            1 => Some(now + Duration::from_hours(1000)),
+            _ => None,
+        };
+        std::future::ready(Err(HandlerError::put_back(at, "not now")))
+    };
+    let processor = setup
+        .processor()
+        .fallback(github(), handler)
+        .policy(|policy| policy.put_back_window = Duration::from_secs(100))
+        .build();
+    for wait in [1, 100, 0] {
+        assert_eq!(processor.run_until_idle().await.unwrap(), 1, "{wait}");
+        setup.harness.clock.advance(Duration::from_secs(wait));
+    }
+    // The window ended before the last attempt, and there is one only.
+    let row = setup.row(1).await;
+    assert_eq!((row.status, row.attempts), (WebhookStatus::Failed, 1));
+    assert_eq!(row.error.as_deref(), Some("put off for too long: not now"));
+
+    // Replayed, it has the whole window again; without a time, a minute is waited.
+    let now = setup.harness.client.ports().clock.now();
+    let inbox = &setup.harness.client.ports().inbox;
+    inbox
+        .replay(&[row.id], &Scope::Operator, now)
+        .await
+        .unwrap();
+    assert_eq!(processor.run_until_idle().await.unwrap(), 1);
+    let row = setup.row(1).await;
+    assert_eq!((row.status, row.attempts), (WebhookStatus::Pending, 0));
+    let until = now + Duration::from_mins(1);
+    assert_eq!(row.delivery.available_at, Some(until));
+}
+
+/// What an application makes of a call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the issue could not be read")]
+struct NotRead(#[source] CallError);
+
+#[tokio::test]
+async fn a_call_that_is_to_pause_puts_the_delivery_back_wherever_it_is_among_the_causes() {
+    let setup = Setup::new().await;
+    setup.receive("d-1", "issues").await;
+    let transport = &setup.harness.transport;
+    transport.reply(Method::GET, "/user", Reply::status(429));
+    let handler = |delivery: Delivery| async move {
+        let integration = delivery.integration().unwrap();
+        let call = integration.get("/user").attempts(1).send().await;
+        call.map_err(NotRead)?;
+        Ok(Handled::Done)
+    };
+    let processor = setup.processor().fallback(github(), handler).build();
+    assert_eq!(processor.run_until_idle().await.unwrap(), 1);
+    let row = setup.row(1).await;
+    assert_eq!((row.status, row.attempts), (WebhookStatus::Pending, 0));
+    assert_eq!(row.error.as_deref(), Some("the issue could not be read"));
 }
 
 // W-WH-4

@@ -2,8 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use integrations_core::webhook::{WebhookClaim, WebhookInbox as _, WebhookStatus};
-use integrations_webhooks::{Delivery, Handled};
+use integrations_core::webhook::{
+    MockWebhookInbox, WebhookClaim, WebhookInbox as _, WebhookStatus,
+};
+use integrations_testkit::harness::Harness;
+use integrations_webhooks::{Delivery, Handled, Processor};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::setup::{Seen, Setup, github, install, remembering};
@@ -169,4 +172,27 @@ async fn one_integration_takes_no_more_than_its_share() {
     for id in 1..=7 {
         assert_eq!(setup.row(id).await.status, WebhookStatus::Processed);
     }
+}
+
+#[tokio::test]
+async fn everything_parked_or_abandoned_is_recovered_at_once() {
+    let mut inbox = MockWebhookInbox::new();
+    let mut batches = vec![3, 1000, 1000];
+    inbox
+        .expect_recover()
+        .times(3)
+        .returning(move |_, _| Ok(batches.pop().unwrap()));
+    inbox.expect_claim().returning(|_| Ok(Vec::new()));
+    let harness = Harness::with(
+        |mut ports| {
+            ports.inbox = Arc::new(inbox);
+            ports
+        },
+        |builder| builder,
+    );
+    let seen = Seen::default();
+    let processor = Processor::builder(&harness.client)
+        .fallback(github(), remembering(&seen, "x"))
+        .build();
+    assert_eq!(processor.run_until_idle().await.unwrap(), 0);
 }

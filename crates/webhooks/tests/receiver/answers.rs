@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use integrations_core::{
     client::{AccountUpdate, Install},
     event::EventKind,
@@ -390,6 +390,34 @@ async fn one_that_could_not_be_stored_is_no_duplicate_when_it_comes_again() {
     let metrics = setup.receiver.metrics();
     assert_eq!((metrics.unavailable, metrics.queued), (1, 1));
     assert_eq!((metrics.batches, metrics.in_batches), (2, 2));
+}
+
+// INV-10
+#[tokio::test]
+async fn secrets_in_query_and_headers_are_not_stored() {
+    let setup = Setup::with_application_secret("of the app");
+    let own = setup.install("own", Some(SECRET)).await;
+    let uid = own.uid.to_string();
+    for (route, secret, spelled) in [
+        (
+            Route::integration("github", uid),
+            SECRET,
+            "it%27s%20a%20secret",
+        ),
+        (Route::provider("github"), "of the app", "of%20the%20app"),
+    ] {
+        let mut request = delivery(secret, &format!("d-{spelled}"), spelled);
+        let query = format!("/hook?a=1&token=canary-1&b={spelled}&c=%20");
+        *request.uri_mut() = query.parse().unwrap();
+        let note = HeaderValue::from_str(&format!("from {secret}")).unwrap();
+        request.headers_mut().insert("x-github-note", note);
+        assert_eq!(setup.status(&route, request).await, StatusCode::ACCEPTED);
+        let row = setup.rows().await.pop().unwrap().delivery;
+        let stored = "a=1&token=[REDACTED]&b=[REDACTED]&c=%20";
+        assert_eq!(row.query.as_deref(), Some(stored));
+        let note = ("x-github-note".to_owned(), "from [REDACTED]".to_owned());
+        assert!(row.headers.contains(&note), "{:?}", row.headers);
+    }
 }
 
 // W-WH-12

@@ -81,8 +81,13 @@ impl Setup {
         let page = PageRequest::oldest(PageRequest::MAX_LIMIT);
         let all = WebhookFilter::default();
         let store = &self.harness.store;
-        let rows = store.query(&all, &Scope::Operator, &page, now).await;
-        rows.unwrap().items
+        let ids = store.ids(&all, &Scope::Operator, &page, now).await;
+        let mut rows = Vec::new();
+        for id in ids.unwrap().items {
+            let row = store.find(id, &Scope::Operator, now).await;
+            rows.push(row.unwrap().unwrap());
+        }
+        rows
     }
 }
 

@@ -6,7 +6,7 @@ use integrations::{
     client::IntegrationClient,
     integration::{Integration, Scope},
     store::PageRequest,
-    webhook::{Webhook, WebhookFilter},
+    webhook::{WebhookFilter, WebhookSummary},
     webhooks::{Receiver, Route},
 };
 use integrations_testkit::twin::github::{GithubTwin, signed_delivery};
@@ -60,7 +60,7 @@ pub(super) async fn received(
     client: &IntegrationClient,
     integration: &Integration,
     since: chrono::DateTime<chrono::Utc>,
-) -> Outcome<Vec<Webhook>> {
+) -> Outcome<Vec<WebhookSummary>> {
     let filter = WebhookFilter {
         integration_id: Some(integration.id),
         since: Some(since),

@@ -50,7 +50,7 @@ async fn body(context: &Context, webhook: &Webhook) -> Outcome<Vec<u8>> {
 /// The row, headers as a list of names and values, and the body: text, or bytes as a list of
 /// numbers where it is none.
 fn json(webhook: &Webhook, body: &[u8]) -> Json {
-    let mut json = super::json(webhook);
+    let mut json = super::json(&webhook.summary());
     let delivery = &webhook.delivery;
     json["query"] = delivery.query.clone().into();
     let headers = delivery.headers.iter();

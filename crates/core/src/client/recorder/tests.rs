@@ -24,6 +24,8 @@ use crate::{
 /// What the store does with the next batch.
 enum Fault {
     Away,
+    /// Only before the second of the batch.
+    AwayHalfway,
     Panic,
 }
 
@@ -49,8 +51,13 @@ impl CallJournal for Journal {
                 let why = "the database cannot be reached";
                 return Err(StoreError::new(StoreErrorKind::Unavailable, why));
             }
-            None => {}
+            Some(Fault::AwayHalfway) | None => {}
         }
+        let stored = match fault {
+            Some(Fault::AwayHalfway) => 1,
+            _ => outcomes.len(),
+        };
+        let (outcomes, rest) = outcomes.split_at(stored);
         let names = outcomes.iter().map(|o| o.attempt.endpoint.clone());
         self.batches.lock().unwrap().push(names.collect());
         let answer = |outcome: &CallOutcome| {
@@ -68,7 +75,8 @@ impl CallJournal for Journal {
                 completion: None,
             })
         };
-        Ok(outcomes.iter().map(answer).collect())
+        let rest = rest.iter().map(|_| Err(Rejected::Unavailable));
+        Ok(outcomes.iter().map(answer).chain(rest).collect())
     }
 
     async fn complete(&self, _: &[Completion]) -> Result<Vec<CompletionResult>, StoreError> {
@@ -314,6 +322,30 @@ async fn a_row_that_is_refused_is_refused_alone() {
     assert_eq!(ends, [true, false, true]);
     let counts = world.recorder.counts();
     assert_eq!((counts.written, counts.refused, counts.kept), (3, 1, 0));
+}
+
+// INV-01
+#[tokio::test]
+async fn rows_the_store_had_not_taken_when_it_failed_are_kept() {
+    let world = world(LogQueue::default());
+    let first = world.record("first", LogMode::Durable);
+    world.under_way(1).await;
+    let calls = ["a", "b", "c"].map(|name| world.record(name, LogMode::Durable));
+    world.waiting(4).await;
+    world.let_through(1);
+    first.await.unwrap().unwrap();
+    world.fail_next([Fault::AwayHalfway]);
+    world.let_through(1);
+    let mut ends = Vec::new();
+    for call in calls {
+        ends.push(call.await.unwrap().is_ok());
+    }
+    assert_eq!(ends, [true, false, false]);
+    let counts = world.recorder.counts();
+    assert_eq!((counts.written, counts.refused, counts.kept), (2, 0, 2));
+    world.let_through(1);
+    assert_eq!(world.recorder.drain().await, 0);
+    assert_eq!(world.batches()[2], ["b", "c"]);
 }
 
 #[tokio::test]

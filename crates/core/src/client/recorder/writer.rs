@@ -103,20 +103,31 @@ impl Inner {
         answers: Vec<Result<Recorded, Rejected>>,
     ) {
         let all = entries.len();
-        let written = answers.iter().take(all).filter(|answer| answer.is_ok());
-        let written = written.count();
-        self.line.taken(written, all - written);
+        let count = |is: fn(&Result<Recorded, Rejected>) -> bool| {
+            answers.iter().take(all).filter(|answer| is(answer)).count()
+        };
+        let written = count(Result::is_ok);
+        let not_yet = count(|answer| *answer == Err(Rejected::Unavailable));
+        self.line.taken(written, all - written - not_yet);
         let mut answers = answers.into_iter();
+        let mut rest = Vec::with_capacity(not_yet);
         for (left, waiter) in entries {
             let answer = match answers.next() {
                 Some(Ok(recorded)) => {
                     self.reporter.recorded(&left, &recorded);
                     Ok(recorded)
                 }
+                Some(Err(Rejected::Unavailable)) => {
+                    rest.push((left, waiter));
+                    continue;
+                }
                 Some(Err(rejected)) => Err(rejected.to_string()),
                 None => Err("the store did not answer for the row".to_owned()),
             };
             self.answer(&left, waiter, answer);
+        }
+        if !rest.is_empty() {
+            self.failed(rest.into_iter(), &Rejected::Unavailable.to_string());
         }
     }
 
