@@ -44,6 +44,20 @@ macro_rules! is_due_on_sqlite {
     };
 }
 
+/// The first delivery of the next key. SQLite searches no further than to the beginning of a row
+/// value, and would read everything of the key it stands at: so one column is compared.
+macro_rules! next_on_sqlite {
+    ($behind:literal) => {
+        concat!(
+            "(SELECT n.id FROM {webhooks} AS n INDEXED BY {webhooks_ordering_idx} \
+             WHERE coalesce(n.integration_id, 0) = walk.integration \
+             AND n.ordering_key IS NOT NULL AND n.status IN ('pending', 'processing') AND ",
+            $behind,
+            " ORDER BY n.provider, n.ordering_key, n.created_at, n.id LIMIT 1)"
+        )
+    };
+}
+
 /// The first unfinished delivery of each key, and whether it is due at `$1`: of each integration
 /// from a key of its own on, until as many are due as it may have, or `$3` keys were visited.
 const HEADS: Template = Template::each(
@@ -73,13 +87,11 @@ const HEADS: Template = Template::each(
         is_due_on_sqlite!(),
         ", found + ",
         is_due_on_sqlite!(),
-        ", visited + 1 FROM walk CROSS JOIN {webhooks} AS w ON w.id = (SELECT n.id \
-         FROM {webhooks} AS n INDEXED BY {webhooks_ordering_idx} \
-         WHERE coalesce(n.integration_id, 0) = walk.integration AND n.ordering_key IS NOT NULL \
-         AND n.status IN ('pending', 'processing') \
-         AND (n.provider, n.ordering_key) > (walk.provider, walk.ordering_key) \
-         ORDER BY n.provider, n.ordering_key, n.created_at, n.id LIMIT 1) \
-         WHERE found < share AND visited < $3) \
+        ", visited + 1 FROM walk CROSS JOIN {webhooks} AS w ON w.id = coalesce(",
+        next_on_sqlite!("n.provider = walk.provider AND n.ordering_key > walk.ordering_key"),
+        ", ",
+        next_on_sqlite!("n.provider > walk.provider"),
+        ") WHERE found < share AND visited < $3) \
          SELECT integration, provider, ordering_key, id, is_due FROM walk WHERE id IS NOT NULL",
     ),
 );

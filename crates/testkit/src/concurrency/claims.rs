@@ -1,12 +1,18 @@
 //! Claims and runs: nothing is handed out twice, lost, or ended twice.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use integrations_core::{
     integration::{NewIntegration, Scope, SyncSelection},
     sync::{Finalised, ItemSettled, OpenRun, RunOpened, SyncItem},
     value::StreamName,
-    webhook::{WebhookOutcome, WebhookSettled, WebhookSettlement},
+    webhook::{NewWebhook, Received, WebhookOutcome, WebhookSettled, WebhookSettlement},
 };
 
 use crate::conformance::{
@@ -96,6 +102,56 @@ pub async fn webhooks_are_claimed_once(subject: &Subject) {
     .await;
 
     assert_all_once(claimed.into_iter().flatten().collect(), 200);
+}
+
+/// Workers claim deliveries of one ordering key while somebody queues them again and again, in front
+/// of what is being handled too: never are two of them handled at once.
+pub async fn deliveries_of_a_key_are_handled_one_at_a_time(subject: &Subject) {
+    let integration = subject.integration().await;
+    let batch = [(); 6].map(|()| NewWebhook {
+        ordering_key: Some("x".to_owned()),
+        ..delivery(integration.id, None)
+    });
+    let received = subject.ports.inbox.receive(&batch).await.unwrap();
+    let ids = received.into_iter().map(|one| match one.unwrap() {
+        Received::New(id) | Received::Duplicate { id, .. } => id,
+    });
+    let ids: Vec<_> = ids.collect();
+    let under_way = Arc::new(AtomicBool::new(false));
+
+    together(8, |n| {
+        let (ports, ids, under_way) = (subject.ports.clone(), ids.clone(), Arc::clone(&under_way));
+        async move {
+            for _ in 0..40 {
+                if n < 2 {
+                    let replayed = ports.inbox.replay(&ids, &Scope::Operator, at(0)).await;
+                    replayed.unwrap();
+                    continue;
+                }
+                let claim = claiming_webhooks(10);
+                let deliveries = ports.inbox.claim(&claim).await.unwrap();
+                let Some(row) = deliveries.first() else {
+                    continue;
+                };
+                let beside = under_way.swap(true, Ordering::SeqCst);
+                assert!(!beside && deliveries.len() == 1, "{deliveries:?}");
+                tokio::task::yield_now().await;
+                under_way.store(false, Ordering::SeqCst);
+                let settlement = WebhookSettlement {
+                    id: row.id,
+                    token: claim.token,
+                    outcome: WebhookOutcome::Processed,
+                    now: at(1),
+                };
+                ports
+                    .webhook_settlements
+                    .settle(&[settlement])
+                    .await
+                    .unwrap();
+            }
+        }
+    })
+    .await;
 }
 
 /// Twelve workers claim the syncs of forty integrations: none twice, none lost.

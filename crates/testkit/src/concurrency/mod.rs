@@ -72,6 +72,7 @@ macro_rules! __concurrency_checks {
         $crate::__concurrency_checks! { @$what
             items_are_claimed_once
             webhooks_are_claimed_once
+            deliveries_of_a_key_are_handled_one_at_a_time
             syncs_are_claimed_once
             one_sync_has_one_winner
             a_run_ends_once

@@ -306,9 +306,21 @@ pub async fn claims_get_to_every_key_and_to_what_has_none(subject: &Subject) {
     }
     receive_new(subject, &delivery(Some(integration.id), None)).await;
 
-    // A claim is smaller than there are keys.
-    let mut claimed = Vec::new();
+    // A claim is smaller than there are keys, and what comes back at once takes nobody's turn.
+    let mut seen = Vec::new();
     for now in 0..6 {
+        let work = claim(subject, 2, now).await;
+        for row in &work.deliveries {
+            settle(subject, &work, row.id, retry(now, false), now).await;
+            seen.push(row.id);
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 6, "the first of five keys, and the one without");
+
+    let mut claimed = Vec::new();
+    for now in 6..12 {
         let work = claim(subject, 2, now).await;
         assert!(work.deliveries.len() <= 2, "{now}");
         for id in work.ids() {

@@ -39,7 +39,7 @@ impl WebhookSettlements for MemoryStore {
 
 pub(super) fn claim(state: &mut State, claim: &WebhookClaim) -> Vec<Webhook> {
     let mut shares: HashMap<Option<IntegrationId>, u32> = HashMap::new();
-    let due: Vec<_> = state
+    let mut due: Vec<_> = state
         .webhooks
         .values()
         .filter(|row| claim.providers.contains(&row.webhook.delivery.provider))
@@ -47,6 +47,10 @@ pub(super) fn claim(state: &mut State, claim: &WebhookClaim) -> Vec<Webhook> {
         .filter(|row| is_processed(state, row.webhook.delivery.integration_id))
         .filter(|row| !claim.except.contains(&row.webhook.delivery.integration_id))
         .filter(|row| is_next_in_order(state, row, claim.now))
+        .collect();
+    due.sort_by_key(|row| (row.webhook.delivery.available_at, row.webhook.id));
+    let mut due: Vec<_> = due
+        .into_iter()
         .filter(|row| {
             let taken = shares.entry(row.webhook.delivery.integration_id);
             let taken = taken.or_insert(0);
@@ -56,6 +60,7 @@ pub(super) fn claim(state: &mut State, claim: &WebhookClaim) -> Vec<Webhook> {
         .map(|row| row.webhook.id)
         .take(claim.limit as usize)
         .collect();
+    due.sort_unstable();
     due.into_iter()
         .filter_map(|id| {
             let row = state.webhooks.get_mut(id.0)?;
