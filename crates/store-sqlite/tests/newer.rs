@@ -1,7 +1,5 @@
 //! What a newer version wrote.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use integrations_core::id::SyncItemId;

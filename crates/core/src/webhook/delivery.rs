@@ -39,7 +39,7 @@ pub enum WebhookPayload {
 pub struct OtherDigests {
     /// In place of `dedup_key`.
     pub dedup_keys: Vec<String>,
-    /// In place of `body_digest`.
+    /// In place of `body_digest`; without one, what others on file are compared with.
     pub body_digests: Vec<Vec<u8>>,
 }
 
@@ -58,9 +58,9 @@ pub struct NewWebhook {
     pub delivery_id: Option<String>,
     /// What duplicates share: the delivery id, or a digest; at most 255 characters.
     pub dedup_key: Option<String>,
-    /// A keyed digest of the signed bytes.
+    /// A keyed digest of the signed bytes, for others to be compared with.
     pub body_digest: Option<Vec<u8>>,
-    /// Where the id is not signed: one with the same digest since this instant is a duplicate too.
+    /// Where no id is signed: one with the same digest since this instant is a duplicate too.
     pub digest_duplicate_since: Option<DateTime<Utc>>,
     /// The same digests under other keys of the ring.
     pub other_digests: OtherDigests,

@@ -52,7 +52,7 @@ pub struct Description {
     /// The sender's id of the delivery.
     pub delivery_id: Option<String>,
     /// Whether the signature covers the id. Where it does not, the same signed bytes under a new
-    /// id are a duplicate for a day.
+    /// id, or under none, are a duplicate for a day.
     pub id_is_signed: bool,
     /// Two deliveries with the same body are the same, where there is no id. Wrong for senders of
     /// events that may repeat, so never assumed.
@@ -146,6 +146,13 @@ pub fn slack_challenge(request: &Inbound<'_>) -> Option<Challenge> {
 }
 
 impl SignatureScheme {
+    /// Whether every genuine delivery names an id in a header, so that one without was tampered
+    /// with.
+    #[must_use]
+    pub const fn always_sends_ids(&self) -> bool {
+        matches!(self, Self::Github | Self::Shopify)
+    }
+
     /// What senders of this scheme say of a delivery, in headers or body.
     #[must_use]
     pub fn describe(&self, delivery: &Inbound<'_>) -> Description {

@@ -370,7 +370,7 @@ impl<B: OwnCommit> SqlStore<B> {
 
 /// Whether the same signed bytes count as the same delivery.
 fn compares_digests(new: &NewWebhook) -> bool {
-    new.digest_duplicate_since.is_some() && new.body_digest.is_some()
+    new.digest_duplicate_since.is_some() && new.body_digests().next().is_some()
 }
 
 /// Whether the first of its kind may be on file under a key the index does not see as the same.

@@ -65,7 +65,8 @@ impl Genuine<'_> {
         let told = self.source.describe(self.scheme, &self.request);
         let delivery_id = told.delivery_id.filter(|id| !id.is_empty());
 
-        let id_proves_nothing = delivery_id.is_some() && !told.id_is_signed;
+        // Whoever replays a delivery may change an id that is not signed, or leave it out.
+        let id_proves_nothing = !told.id_is_signed;
         let replay_shows_in_bytes = delivery_id.is_none() && self.verified.at.is_some();
         let same_body = delivery_id.is_none() && told.same_body_is_duplicate;
         let digests = if id_proves_nothing || replay_shows_in_bytes || same_body {
@@ -81,16 +82,25 @@ impl Genuine<'_> {
         let dedup_keys = match &delivery_id {
             Some(id) if fits(id, MAX_ID) => vec![id.clone()],
             Some(id) => texts(&self::digests(client, id.as_bytes()).await?),
-            None => texts(&digests),
+            None if replay_shows_in_bytes || same_body => texts(&digests),
+            None => Vec::new(),
         };
-        let body_digests = if id_proves_nothing {
+        let mut body_digests: Vec<_> = if id_proves_nothing {
             digests.iter().map(KeyedDigest::to_bytes).collect()
         } else {
             Vec::new()
         };
         // The first is under the primary key, and the one to store.
         let (dedup_key, other_keys) = first_and_others(dedup_keys);
-        let (body_digest, other_digests) = first_and_others(body_digests);
+        // Senders without ids may mean the same bytes twice: theirs are compared with those that
+        // came with an id, and not with each other.
+        let may_repeat =
+            delivery_id.is_none() && !replay_shows_in_bytes && !self.scheme.always_sends_ids();
+        let body_digest = if may_repeat || body_digests.is_empty() {
+            None
+        } else {
+            Some(body_digests.remove(0))
+        };
         let ordering_key = self.order.and_then(|order| order(&self.request));
         let ordering_key = ordering_key.or(told.ordering_key).map(|key| {
             if fits(&key, MAX_ORDERING_KEY) {
@@ -121,7 +131,7 @@ impl Genuine<'_> {
             body_digest,
             other_digests: OtherDigests {
                 dedup_keys: other_keys,
-                body_digests: other_digests,
+                body_digests,
             },
             payload,
             headers: kept(self.request.headers, self.scheme, keep, self.redactor),

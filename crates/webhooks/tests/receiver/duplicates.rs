@@ -51,6 +51,67 @@ async fn the_same_signed_bytes_under_a_new_unsigned_id_are_a_duplicate_for_a_day
     assert_eq!(status("d-3").await, StatusCode::ACCEPTED);
 }
 
+/// The same request without what names it.
+fn without(header: &str, mut request: Request<Bytes>) -> Request<Bytes> {
+    assert!(request.headers_mut().remove(header).is_some());
+    request
+}
+
+// A replay is no delivery of its own for want of an id.
+#[tokio::test]
+async fn the_same_signed_bytes_without_their_unsigned_id_are_a_duplicate() {
+    let setup = Setup::new();
+    let integration = setup.install("hello", Some(SECRET)).await;
+    let sent = |id: &str, body: &str| delivery(SECRET, id, body);
+    let status = async |request| setup.status(&own(&integration), request).await;
+    let named = sent("d-1", "{}");
+    assert_eq!(status(named).await, StatusCode::ACCEPTED);
+
+    let nameless = |body| without("x-github-delivery", sent("d-1", body));
+    assert_eq!(status(nameless("{}")).await, StatusCode::OK);
+    assert_eq!(status(sent("", "{}")).await, StatusCode::OK);
+    let mut twice = sent("d-1", "{}");
+    let id = "d-3".parse().unwrap();
+    twice.headers_mut().append("x-github-delivery", id);
+    assert_eq!(status(twice).await, StatusCode::OK);
+
+    // The one with the id was held back.
+    assert_eq!(status(nameless("[1]")).await, StatusCode::ACCEPTED);
+    assert_eq!(status(nameless("[1]")).await, StatusCode::OK);
+    assert_eq!(status(sent("d-2", "[1]")).await, StatusCode::OK);
+}
+
+// Without an id, none is made up from the body.
+#[tokio::test]
+async fn a_sender_without_ids_may_mean_the_same_bytes_twice() {
+    let harness = Harness::new(Webhook::default());
+    let metadata = [("scheme", "hmac"), ("header", "x-signature")];
+    let secret = [("webhook_secret", SECRET)];
+    let other = harness.install("webhook", None, &secret, &metadata).await;
+    let receiver = Receiver::builder(&harness.client).build();
+    let route = Route::integration("webhook", other.uid.to_string());
+    let status = async |id: Option<&str>, body: &'static str| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        let tag = hex::encode(hmac::sign(&key, body.as_bytes()));
+        let mut request =
+            Request::post("/integrations/webhook/1/webhook").header("x-signature", tag);
+        if let Some(id) = id {
+            request = request.header("x-webhook-id", id);
+        }
+        let request = request.body(Bytes::from_static(body.as_bytes())).unwrap();
+        receiver.receive(&route, request, None).await.status()
+    };
+
+    assert_eq!(status(None, "{}").await, StatusCode::ACCEPTED);
+    assert_eq!(status(None, "{}").await, StatusCode::ACCEPTED);
+    assert_eq!(status(Some("d-1"), "[1]").await, StatusCode::ACCEPTED);
+    assert_eq!(
+        status(None, "[1]").await,
+        StatusCode::OK,
+        "its id was left out"
+    );
+}
+
 #[tokio::test]
 async fn an_id_that_is_too_long_still_tells_duplicates() {
     let setup = Setup::new();
