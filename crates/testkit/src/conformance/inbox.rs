@@ -241,6 +241,32 @@ pub async fn the_same_bytes_count_only_where_asked_and_of_one_integration(subjec
     receive_new(subject, &digested(two.id, "one", b"same", 1)).await;
 }
 
+// A sender without ids: its bytes are compared with those on file, and never with each other.
+pub async fn bytes_that_are_not_kept_are_compared_with_those_that_are(subject: &Subject) {
+    let id = subject.integration().await.id;
+    let nameless = |digest: &[u8]| NewWebhook {
+        dedup_key: None,
+        body_digest: None,
+        other_digests: OtherDigests {
+            body_digests: vec![digest.to_vec()],
+            ..OtherDigests::default()
+        },
+        ..digested(id, "none", digest, 1)
+    };
+    let named = receive_new(subject, &digested(id, "one", b"named", 0)).await;
+
+    let both = [nameless(b"other"), nameless(b"other"), nameless(b"named")];
+    let received = subject.ports.inbox.receive(&both).await.unwrap();
+
+    let received: Vec<_> = received.into_iter().map(Result::unwrap).collect();
+    assert!(
+        matches!(received[..2], [Received::New(_), Received::New(_)]),
+        "{received:?}"
+    );
+    assert!(is_duplicate_of(received[2], named), "{received:?}");
+    receive_new(subject, &nameless(b"other")).await;
+}
+
 /// The same signed bytes as a process digests them whose ring begins with `primary`.
 fn under(integration_id: IntegrationId, id: &str, primary: &str, others: &[&str]) -> NewWebhook {
     let digest = |key: &str| format!("{key}\0 the mac").into_bytes();

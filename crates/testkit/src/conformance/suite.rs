@@ -304,6 +304,7 @@ macro_rules! __conformance_cases {
             the_same_bytes_under_another_key_are_a_duplicate_within_the_window
             the_same_bytes_within_a_batch_are_a_duplicate
             the_same_bytes_count_only_where_asked_and_of_one_integration
+            bytes_that_are_not_kept_are_compared_with_those_that_are
             a_digest_under_any_key_of_the_ring_tells_a_duplicate
             digests_under_two_keys_within_a_batch_are_a_duplicate
             a_duplicate_of_a_failed_one_queues_it_again
