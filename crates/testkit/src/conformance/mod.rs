@@ -32,6 +32,8 @@ pub mod inbox;
 #[doc(hidden)]
 pub mod inbox_claims;
 #[doc(hidden)]
+pub mod inbox_digests;
+#[doc(hidden)]
 pub mod integrations;
 #[doc(hidden)]
 pub mod journal;

@@ -93,6 +93,7 @@ macro_rules! __conformance_cases {
             sync_mirror
             inbox
             inbox_claims
+            inbox_digests
             gate
             gate_circuit
             leases
@@ -301,12 +302,6 @@ macro_rules! __conformance_cases {
             the_first_of_a_key_wins_within_a_batch_and_across
             keys_differ_by_provider_and_integration
             a_delivery_without_a_key_is_never_a_duplicate
-            the_same_bytes_under_another_key_are_a_duplicate_within_the_window
-            the_same_bytes_within_a_batch_are_a_duplicate
-            the_same_bytes_count_only_where_asked_and_of_one_integration
-            bytes_that_are_not_kept_are_compared_with_those_that_are
-            a_digest_under_any_key_of_the_ring_tells_a_duplicate
-            digests_under_two_keys_within_a_batch_are_a_duplicate
             a_duplicate_of_a_failed_one_queues_it_again
             a_delivery_that_is_refused_fails_alone
             a_delivery_that_is_refused_fails_alone_among_many
@@ -314,6 +309,16 @@ macro_rules! __conformance_cases {
             deliveries_are_selected_by_every_field_of_the_filter
             deliveries_are_counted_by_sender_and_type
             deliveries_are_listed_page_by_page
+        }
+    };
+    ($what:ident inbox_digests) => {
+        $crate::__conformance_cases! { @$what inbox_digests
+            the_same_bytes_under_another_key_are_a_duplicate_within_the_window
+            the_same_bytes_within_a_batch_are_a_duplicate
+            the_same_bytes_count_only_where_asked_and_of_one_integration
+            bytes_that_are_not_kept_are_compared_with_those_that_are
+            a_digest_under_any_key_of_the_ring_tells_a_duplicate
+            digests_under_two_keys_within_a_batch_are_a_duplicate
         }
     };
     ($what:ident inbox_claims) => {
