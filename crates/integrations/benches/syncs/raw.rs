@@ -49,7 +49,7 @@ async fn list(database: &Database, items: usize, id: IntegrationId) {
         Plain::Sqlite(_) => {
             "INSERT INTO {items} (integration_id, run_id, event_class, stream, external_id, \
              checkpoint_value, checkpoint_order, payload, available_at, created_at, updated_at) \
-             SELECT $1, 1, 'issue', 'issues', value, $3 ->> e.key, $3 ->> e.key, $4 ->> e.key, \
+             SELECT $1, 1, 'issue', 'issues', value, json_quote($3 ->> e.key), $3 ->> e.key, $4 ->> e.key, \
              '2020-01-01', '2020-01-01', '2020-01-01' FROM json_each($2) AS e"
         }
     });
