@@ -10,18 +10,17 @@ use integrations_core::{
     integration::{IntegrationStore as _, SyncClaim, SyncSelection},
     operation_log::NewOperation,
     sync::{
-        Checkpoint, ItemClaim, ItemOutcome, ItemSettled, ItemSettlement, KindSelection, NewItem,
-        OpenRun, PageAdded, PageEnd, Payload, RunOpened, RunPage, SyncRun, SyncSettlement as _,
-        SyncStore as _,
+        ItemClaim, ItemOutcome, ItemSettled, ItemSettlement, KindSelection, OpenRun, PageAdded,
+        PageEnd, RunOpened, RunPage, SyncRun, SyncSettlement as _, SyncStore as _,
     },
-    value::{ItemKind, StreamName},
+    value::StreamName,
 };
 use integrations_store_postgres::{
     PgStore,
     sqlx::{AssertSqlSafe, query, query_scalar},
 };
 use integrations_testkit::conformance::fixtures::{
-    at, external, holder, new_integration, operation, uid,
+    at, holder, new_integration, operation, uid, version,
 };
 use support::Scratch;
 
@@ -110,19 +109,12 @@ async fn open_run(store: &PgStore, integration_id: IntegrationId) -> SyncRun {
 
 /// Lists a few records, claims as many and settles them.
 async fn list_and_settle(store: &PgStore, run: &SyncRun, first: i64) {
-    let item = |n: i64| NewItem {
-        kind: ItemKind::new("issue").unwrap(),
-        external_id: Some(external(&format!("issue-{n}"))),
-        checkpoint: Some(Checkpoint::Number(n)),
-        payload: Payload::Text("{}".to_owned()),
-        digest: None,
-        other_digests: Vec::new(),
-        batch_id: None,
-    };
     let page = RunPage {
         run_id: run.id,
         fence: run.fence,
-        items: (first..first + FEW).map(item).collect(),
+        items: (first..first + FEW)
+            .map(|n| version(&format!("issue-{n}"), n))
+            .collect(),
         next: PageEnd::Continue(first.into()),
         cursor: None,
         now: at(0),

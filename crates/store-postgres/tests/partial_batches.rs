@@ -4,24 +4,14 @@
 
 mod support;
 
-use integrations_core::{
-    id::IntegrationId,
-    integration::IntegrationStore as _,
-    store::Rejected,
-    webhook::{NewWebhook, Received, WebhookInbox as _},
-};
-use integrations_store_postgres::{
-    PgStore,
-    sqlx::{AssertSqlSafe, query},
-};
-use integrations_testkit::conformance::fixtures::{delivery, new_integration};
+use integrations_store_postgres::sqlx::{AssertSqlSafe, query};
+use integrations_testkit::conformance::{self, Subject};
 use support::Scratch;
 
 /// A store that fails over rows for which `condition` holds.
-async fn failing(condition: &str) -> (Scratch, PgStore, IntegrationId) {
+async fn failing(condition: &str) -> Subject {
     let scratch = Scratch::new();
     let store = scratch.store().await;
-    let integration = store.create(&new_integration()).await.unwrap();
     // No data error, which would be the row's own fault.
     let check = format!(
         "ALTER TABLE {}_webhooks ADD CHECK ((NOT {condition}) IS NOT FALSE \
@@ -33,39 +23,17 @@ async fn failing(condition: &str) -> (Scratch, PgStore, IntegrationId) {
         .execute(&mut connection)
         .await
         .unwrap();
-    (scratch, store, integration.id)
+    Subject::new(store).keeping(scratch)
 }
 
 #[tokio::test]
 async fn what_is_new_stays_when_duplicates_fail() {
-    let (_scratch, store, integration) = failing("duplicate_of IS NOT NULL").await;
-    let one = |key: &str| delivery(Some(integration), Some(key));
-    store.receive(&[one("known")]).await.unwrap();
-
-    let mixed = store.receive(&[one("a"), one("known"), one("b")]).await;
-    let alone = store.receive(&[one("known")]).await;
-
-    let mixed = mixed.unwrap();
-    assert!(matches!(mixed[0], Ok(Received::New(_))), "{mixed:?}");
-    assert_eq!(mixed[1], Err(Rejected::Unavailable));
-    assert!(matches!(mixed[2], Ok(Received::New(_))), "{mixed:?}");
-    assert!(alone.is_err(), "nothing was stored: {alone:?}");
+    let subject = failing("duplicate_of IS NOT NULL").await;
+    conformance::what_is_new_stays_when_duplicates_fail(&subject).await;
 }
 
 #[tokio::test]
 async fn what_is_stored_stays_when_the_rest_fails() {
-    let (_scratch, store, integration) = failing("event_type = 'down'").await;
-    let typed = |event: &str| NewWebhook {
-        event_type: Some(event.to_owned()),
-        ..delivery(Some(integration), None)
-    };
-    let too_long = "e".repeat(256);
-    let batch = ["a", too_long.as_str(), "b", "down"].map(typed);
-
-    let received = store.receive(&batch).await.unwrap();
-
-    assert!(matches!(received[0], Ok(Received::New(_))), "{received:?}");
-    assert_eq!(received[1], Err(Rejected::DoesNotFit));
-    assert_eq!(received[2], Err(Rejected::Unavailable));
-    assert_eq!(received[3], Err(Rejected::Unavailable));
+    let subject = failing("event_type = 'down'").await;
+    conformance::what_is_stored_stays_when_the_rest_fails(&subject).await;
 }

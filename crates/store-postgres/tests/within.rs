@@ -13,14 +13,15 @@ use integrations_core::{
     mapping::{Claimed, MappingStore},
     operation_log::{OperationFilter, OperationLog},
     store::StoreErrorKind,
-    sync::{Payload, SyncSettlement},
+    sync::SyncSettlement,
     webhook::{
-        NewWebhook, OtherDigests, Received, WebhookClaim, WebhookInbox, WebhookOutcome,
-        WebhookPayload, WebhookSettled, WebhookSettlement, WebhookSettlements, WebhookStatus,
+        Received, WebhookClaim, WebhookInbox, WebhookOutcome, WebhookSettled, WebhookSettlement,
+        WebhookSettlements, WebhookStatus,
     },
 };
 use integrations_testkit::conformance::fixtures::{
-    at, external, mapping, new_integration, operation, provider, reservation, ticket, uid, whole,
+    at, delivery, external, mapping, new_integration, operation, provider, reservation, ticket,
+    uid, whole,
 };
 
 use integrations_store_postgres::{
@@ -167,7 +168,10 @@ async fn work_in_hand<S: IntegrationStore + WebhookInbox>(
         .await
         .unwrap()
         .id;
-    let received = store.receive(&[new_delivery(integration)]).await.unwrap();
+    let received = store
+        .receive(&[delivery(Some(integration), None)])
+        .await
+        .unwrap();
     let [Ok(Received::New(id))] = received[..] else {
         panic!("the delivery is not new: {received:?}");
     };
@@ -188,27 +192,4 @@ async fn work_in_hand<S: IntegrationStore + WebhookInbox>(
         now: at(2),
     };
     (integration, settlement)
-}
-
-fn new_delivery(integration: IntegrationId) -> NewWebhook {
-    NewWebhook {
-        uid: uid(),
-        integration_id: Some(integration),
-        provider: provider("github"),
-        event_type: None,
-        delivery_id: None,
-        dedup_key: None,
-        body_digest: None,
-        digest_duplicate_since: None,
-        other_digests: OtherDigests::default(),
-        payload: WebhookPayload::Plain(Payload::Text("{}".to_owned())),
-        headers: Vec::new(),
-        method: "POST".to_owned(),
-        path: "/".to_owned(),
-        query: None,
-        remote_addr: None,
-        ordering_key: None,
-        available_at: Some(at(0)),
-        now: at(0),
-    }
 }

@@ -9,11 +9,12 @@ use std::{
 use integrations_core::{
     client::{ClientBuilder, Install, IntegrationClient, IntegrationHandle},
     event::{Event, EventKind, EventSink},
-    integration::{Integration, Owner},
+    integration::{Integration, Owner, Scope},
     provider::Provider,
     request::{Request, RequestFilter},
     store::{PageRequest, Ports},
     value::IntegrationName,
+    webhook::{Webhook, WebhookFilter},
 };
 use secrecy::SecretString;
 
@@ -147,13 +148,32 @@ impl Harness {
     #[expect(clippy::expect_used, reason = "a store in memory does not fail")]
     pub async fn requests(&self) -> Vec<Request> {
         let everything = RequestFilter::default();
-        let scope = integrations_core::integration::Scope::Operator;
         let page = PageRequest::oldest(PageRequest::MAX_LIMIT);
         let requests = &self.client.ports().requests;
         requests
-            .query(&everything, &scope, &page)
+            .query(&everything, &Scope::Operator, &page)
             .await
             .expect("a store in memory")
             .items
+    }
+
+    /// Every delivery, oldest first.
+    ///
+    /// # Panics
+    ///
+    /// Never: the store is in memory.
+    #[expect(clippy::expect_used, reason = "a store in memory does not fail")]
+    pub async fn deliveries(&self) -> Vec<Webhook> {
+        let ports = self.client.ports();
+        let now = ports.clock.now();
+        let page = PageRequest::oldest(PageRequest::MAX_LIMIT);
+        let every = WebhookFilter::default();
+        let ids = (ports.inbox.ids(&every, &Scope::Operator, &page, now)).await;
+        let mut deliveries = Vec::new();
+        for id in ids.expect("a store in memory").items {
+            let found = ports.inbox.find(id, &Scope::Operator, now).await;
+            deliveries.extend(found.expect("a store in memory"));
+        }
+        deliveries
     }
 }

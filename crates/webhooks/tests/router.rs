@@ -18,11 +18,7 @@ use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::{Request, Response, StatusCode, header};
-use integrations_core::{
-    integration::Scope,
-    store::PageRequest,
-    webhook::{Webhook, WebhookFilter, WebhookInbox as _},
-};
+use integrations_core::webhook::Webhook;
 use integrations_providers::github::Github;
 use integrations_testkit::harness::Harness;
 use integrations_webhooks::{Receiver, RemoteAddr, router};
@@ -63,17 +59,7 @@ impl Setup {
     }
 
     async fn rows(&self) -> Vec<Webhook> {
-        let now = self.harness.client.ports().clock.now();
-        let page = PageRequest::oldest(10);
-        let all = WebhookFilter::default();
-        let store = &self.harness.store;
-        let ids = store.ids(&all, &Scope::Operator, &page, now).await;
-        let mut rows = Vec::new();
-        for id in ids.unwrap().items {
-            let row = store.find(id, &Scope::Operator, now).await;
-            rows.push(row.unwrap().unwrap());
-        }
-        rows
+        self.harness.deliveries().await
     }
 }
 

@@ -7,17 +7,18 @@ use integrations_core::{
     operation_log::{Direction, NewOperation},
     store::Rejected,
     sync::{
-        Checkpoint, Finalise, Finalised, ItemAdded, ItemClaim, ItemDecided, ItemDecision,
-        ItemOutcome, ItemSettled, ItemSettlement, ItemVerdict, KindSelection, NewItem, OpenRun,
-        PageAdded, PageEnd, Payload, RunEnd, RunOpened, RunPage, SyncItem, SyncRun, SyncSchedule,
+        Finalise, Finalised, ItemAdded, ItemClaim, ItemDecided, ItemDecision, ItemOutcome,
+        ItemSettled, ItemSettlement, ItemVerdict, KindSelection, NewItem, OpenRun, PageAdded,
+        PageEnd, Payload, RunEnd, RunOpened, RunPage, SyncItem, SyncRun, SyncSchedule,
     },
     value::{ExternalId, ItemKind, StreamName},
 };
 use serde_json::Value as Json;
 
+pub(super) use super::fixtures::version;
 use super::{
     Subject,
-    fixtures::{at, external, holder, new_integration, operation, uid},
+    fixtures::{at, holder, new_integration, operation, uid},
 };
 
 /// Minutes between the syncs of a feed's integration.
@@ -68,19 +69,6 @@ pub(super) fn kind(name: &str) -> ItemKind {
 
 pub(super) fn stream(name: &str) -> StreamName {
     StreamName::new(name).unwrap()
-}
-
-/// A version of a record, of the kind `issue`.
-pub(super) fn version(name: &str, checkpoint: i64) -> NewItem {
-    NewItem {
-        kind: kind("issue"),
-        external_id: Some(external(name)),
-        checkpoint: Some(Checkpoint::Number(checkpoint)),
-        payload: Payload::Text(format!("{name}@{checkpoint}")),
-        digest: None,
-        other_digests: Vec::new(),
-        batch_id: None,
-    }
 }
 
 /// A version that fits no row.

@@ -17,8 +17,10 @@ use integrations_core::{
     operation_log::{Direction, NewOperation, OperationStatus},
     request::{CallOutcome, FailureClass, NewRequest},
     store::{Page, PageRequest},
-    sync::Payload,
-    value::{ExternalId, HolderName, IdempotencyKey, InternalId, InternalType, ProviderKey},
+    sync::{Checkpoint, NewItem, Payload},
+    value::{
+        ExternalId, HolderName, IdempotencyKey, InternalId, InternalType, ItemKind, ProviderKey,
+    },
     webhook::{NewWebhook, OtherDigests, WebhookPayload},
 };
 
@@ -374,6 +376,20 @@ pub fn cache_entry(integration_id: IntegrationId, digest: &[u8]) -> NewCacheEntr
         expires_at: at(60),
         stale_until: None,
         now: at(0),
+    }
+}
+
+/// A version of a record, of the kind `issue`.
+#[must_use]
+pub fn version(name: &str, checkpoint: i64) -> NewItem {
+    NewItem {
+        kind: ItemKind::new("issue").unwrap(),
+        external_id: Some(external(name)),
+        checkpoint: Some(Checkpoint::Number(checkpoint)),
+        payload: Payload::Text(format!("{name}@{checkpoint}")),
+        digest: None,
+        other_digests: Vec::new(),
+        batch_id: None,
     }
 }
 

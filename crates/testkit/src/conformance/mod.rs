@@ -14,6 +14,7 @@
 mod feed;
 pub mod fixtures;
 mod newer;
+mod partial;
 mod suite;
 mod suite_syncs;
 
@@ -91,6 +92,9 @@ use std::{any::Any, fmt};
 use integrations_core::store::Ports;
 
 pub use newer::leaves_newer_states_alone;
+pub use partial::{
+    what_is_new_stays_when_duplicates_fail, what_is_stored_stays_when_the_rest_fails,
+};
 
 /// The store under test, fresh for each case.
 ///

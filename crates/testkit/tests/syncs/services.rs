@@ -58,16 +58,7 @@ async fn no_more_items_are_handled_at_once_than_allowed() {
 #[tokio::test]
 async fn a_stop_lets_work_end_within_the_limit_and_gives_back_the_rest() {
     let world = World::with(&["issues"], |builder| builder.concurrency(2)).await;
-    for n in 1..=8 {
-        let id = format!("r{n}");
-        world.feed.put("issues", &id, n);
-        world.script.on(&id, [Act::Hangs]);
-    }
-    world.sync().await;
-    let running = tokio::spawn({
-        let (engine, stop) = (world.engine.clone(), world.stop.clone());
-        async move { engine.run_workers(stop).await }
-    });
+    let running = workers_over_hanging(&world, 8).await;
     eventually(async || world.script.attempts().len() == 2).await;
     world.stop.stop();
     for _ in 0..1000 {
@@ -88,19 +79,22 @@ async fn a_stop_lets_work_end_within_the_limit_and_gives_back_the_rest() {
     );
 }
 
-/// Five items whose handlers run out of their time at once, while the store is away.
-async fn with_the_store_away() -> (World, JoinHandle<HandledCounts>) {
-    let world = World::new(&["issues"]).await;
-    for n in 1..=5 {
+/// Workers that run over so many items whose handlers never end.
+async fn workers_over_hanging(world: &World, items: i64) -> JoinHandle<HandledCounts> {
+    for n in 1..=items {
         let id = format!("r{n}");
         world.feed.put("issues", &id, n);
         world.script.on(&id, [Act::Hangs]);
     }
     world.sync().await;
-    let running = tokio::spawn({
-        let (engine, stop) = (world.engine.clone(), world.stop.clone());
-        async move { engine.run_workers(stop).await }
-    });
+    let (engine, stop) = (world.engine.clone(), world.stop.clone());
+    tokio::spawn(async move { engine.run_workers(stop).await })
+}
+
+/// Five items whose handlers run out of their time at once, while the store is away.
+async fn with_the_store_away() -> (World, JoinHandle<HandledCounts>) {
+    let world = World::new(&["issues"]).await;
+    let running = workers_over_hanging(&world, 5).await;
     eventually(async || world.script.attempts().len() == 5).await;
     world.settling.go_away();
     drive(&world, policy().item_time_limit + Duration::from_secs(1)).await;

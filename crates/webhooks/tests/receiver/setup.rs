@@ -5,10 +5,9 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use integrations_core::{
-    integration::{Integration, Owner, Scope},
+    integration::{Integration, Owner},
     provider::{Credentials, ProviderSettings},
-    store::PageRequest,
-    webhook::{Webhook, WebhookFilter, WebhookInbox as _},
+    webhook::Webhook,
 };
 use integrations_providers::github::Github;
 use integrations_testkit::harness::Harness;
@@ -77,17 +76,7 @@ impl Setup {
 
     /// Every row, oldest first.
     pub(crate) async fn rows(&self) -> Vec<Webhook> {
-        let now = self.harness.client.ports().clock.now();
-        let page = PageRequest::oldest(PageRequest::MAX_LIMIT);
-        let all = WebhookFilter::default();
-        let store = &self.harness.store;
-        let ids = store.ids(&all, &Scope::Operator, &page, now).await;
-        let mut rows = Vec::new();
-        for id in ids.unwrap().items {
-            let row = store.find(id, &Scope::Operator, now).await;
-            rows.push(row.unwrap().unwrap());
-        }
-        rows
+        self.harness.deliveries().await
     }
 }
 

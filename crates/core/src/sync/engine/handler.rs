@@ -93,14 +93,10 @@ impl HandlerError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
-        let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
-        while let Some(error) = cause {
-            if let Some(pause) = error.downcast_ref::<CallError>().and_then(CallError::pause) {
-                return Self(Refusal::Later(pause));
-            }
-            cause = error.source();
+        match CallError::pause_in(&error) {
+            Some(pause) => Self(Refusal::Later(pause)),
+            None => Self::failed(chain(&error)),
         }
-        Self::failed(chain(&error))
     }
 }
 
